@@ -1,0 +1,219 @@
+//! The custom resource definition: the derived schema, bounded, frozen and made small enough to apply.
+
+use std::sync::LazyLock;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool, ValidationRule,
+};
+use kube::CustomResourceExt as _;
+use schemars::{Schema, SchemaGenerator, json_schema};
+
+use super::SparkBatch;
+use super::conf_policy::{MAX_KEYS, MAX_VALUE_LEN, OWNED_KEYS, OWNED_PREFIXES};
+
+/// Fields of the spec that may change while a batch exists. Every other one is frozen.
+const MUTABLE_FIELDS: [&str; 2] = ["suspend", "ttlSecondsAfterFinished"];
+
+/// The definition of `SparkBatch`, as `sparkbatch crd` prints it.
+///
+/// Over what is derived from the types: every field of the spec but those that may change is immutable,
+/// the resource's name fits in a label, and Kubernetes' own types are cut to what a job uses, so that the
+/// whole stays small enough for a client-side `kubectl apply`.
+#[must_use]
+pub fn crd() -> CustomResourceDefinition {
+    static CRD: LazyLock<CustomResourceDefinition> = LazyLock::new(build);
+    CRD.clone()
+}
+
+fn build() -> CustomResourceDefinition {
+    let mut crd = SparkBatch::crd();
+    for version in &mut crd.spec.versions {
+        let Some(root) = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut()) else {
+            continue;
+        };
+        root.x_kubernetes_validations.get_or_insert_default().push(name_rule());
+        let properties = root.properties.get_or_insert_default();
+        if let Some(spec) = properties.get_mut("spec") {
+            drop_legacy_volumes(spec);
+            freeze(spec);
+            shorten(spec, 0);
+        }
+        if let Some(status) = properties.get_mut("status") {
+            shorten(status, 0);
+        }
+    }
+    crd
+}
+
+/// Names become label values and parts of pod names.
+fn name_rule() -> ValidationRule {
+    ValidationRule {
+        rule: "self.metadata.name.size() <= 63 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')".into(),
+        message: Some("the name must be a DNS label: at most 63 lower-case letters, digits and '-'".into()),
+        ..ValidationRule::default()
+    }
+}
+
+/// One transition rule per frozen field, so that the API server's answer names the field.
+fn freeze(spec: &mut JSONSchemaProps) {
+    let required = spec.required.clone().unwrap_or_default();
+    let frozen =
+        spec.properties.iter().flatten().map(|(name, _)| name).filter(|name| !MUTABLE_FIELDS.contains(&name.as_str()));
+    let rules: Vec<_> = frozen
+        .map(|name| {
+            let same = format!("self.{name} == oldSelf.{name}");
+            let rule = if required.contains(name) {
+                same
+            } else {
+                format!("has(self.{name}) == has(oldSelf.{name}) && (!has(self.{name}) || {same})")
+            };
+            ValidationRule {
+                rule,
+                message: Some(format!("{name} is immutable: what runs cannot change; create another batch")),
+                field_path: Some(format!(".{name}")),
+                ..ValidationRule::default()
+            }
+        })
+        .collect();
+    spec.x_kubernetes_validations.get_or_insert_default().extend(rules);
+}
+
+/// Kinds of volume that a job of today uses. The rest are drivers that Kubernetes has removed or replaced by
+/// CSI; left in, they would make the definition too large to apply.
+const VOLUME_SOURCES: [&str; 11] = [
+    "configMap",
+    "csi",
+    "downwardAPI",
+    "emptyDir",
+    "ephemeral",
+    "hostPath",
+    "image",
+    "nfs",
+    "persistentVolumeClaim",
+    "projected",
+    "secret",
+];
+
+fn drop_legacy_volumes(spec: &mut JSONSchemaProps) {
+    let volumes = spec.properties.as_mut().and_then(|properties| properties.get_mut("volumes"));
+    if let Some(JSONSchemaPropsOrArray::Schema(volume)) = volumes.and_then(|volumes| volumes.items.as_mut()) {
+        volume
+            .properties
+            .get_or_insert_default()
+            .retain(|name, _| name == "name" || VOLUME_SOURCES.contains(&name.as_str()));
+    }
+}
+
+/// Levels of fields whose texts are kept: the fields of the spec and of its parts in full, those of
+/// Kubernetes' own types by their first sentence, what is deeper not at all.
+const FULL_TEXT_LEVELS: usize = 2;
+const SENTENCE_LEVELS: usize = 3;
+
+fn shorten(schema: &mut JSONSchemaProps, level: usize) {
+    if level > SENTENCE_LEVELS {
+        schema.description = None;
+    } else if level > FULL_TEXT_LEVELS {
+        schema.description = schema.description.take().map(|text| first_sentence(&text).to_owned());
+    }
+    for_each_child(schema, &mut |child| shorten(child, level + 1));
+}
+
+fn first_sentence(text: &str) -> &str {
+    let end = text.find(". ").map(|end| end + 1).or_else(|| text.find('\n')).unwrap_or(text.len());
+    text[..end].trim_end()
+}
+
+fn for_each_child(schema: &mut JSONSchemaProps, visit: &mut dyn FnMut(&mut JSONSchemaProps)) {
+    schema.properties.iter_mut().flatten().for_each(|(_, child)| visit(child));
+    match &mut schema.items {
+        Some(JSONSchemaPropsOrArray::Schema(child)) => visit(child),
+        Some(JSONSchemaPropsOrArray::Schemas(children)) => children.iter_mut().for_each(&mut *visit),
+        None => {}
+    }
+    if let Some(JSONSchemaPropsOrBool::Schema(child)) = &mut schema.additional_properties {
+        visit(child);
+    }
+}
+
+/// Schema of `spec.conf`: bounded, keys that Spark would read, none that the operator owns.
+pub(super) fn conf_schema(_: &mut SchemaGenerator) -> Schema {
+    let owned: Vec<_> = OWNED_KEYS.iter().map(|key| format!("'{key}'")).collect();
+    let prefixed: Vec<_> = OWNED_PREFIXES.iter().map(|prefix| format!("k.startsWith('{prefix}')")).collect();
+    json_schema!({
+        "type": "object",
+        "maxProperties": MAX_KEYS,
+        "additionalProperties": { "type": "string", "maxLength": MAX_VALUE_LEN },
+        "x-kubernetes-validations": [
+            {
+                "rule": "self.all(k, k.matches('^spark[.][A-Za-z0-9_./-]+$'))",
+                "message": "a conf key must start with 'spark.' and have only letters, digits, '_', '.', '-' and '/'",
+            },
+            {
+                "rule": format!("self.all(k, !(k in [{}] || {}))", owned.join(", "), prefixed.join(" || ")),
+                "message": "conf sets a key that the operator owns: spark.master, spark.submit.deployMode, spark.app.id, \
+                            the names, ports and templates of pods, spark.kubernetes.authenticate.*; remove it",
+            },
+        ],
+    })
+}
+
+/// Schema of a map of labels.
+pub(super) fn labels_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 128,
+        "additionalProperties": { "type": "string", "maxLength": 63 },
+    })
+}
+
+/// Schema of a map of annotations.
+pub(super) fn annotations_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 128,
+        "additionalProperties": { "type": "string", "maxLength": 65_536 },
+    })
+}
+
+/// Schema of a map of resource names to quantities.
+pub(super) fn quantities_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 32,
+        "additionalProperties": {
+            "anyOf": [{ "type": "integer" }, { "type": "string" }],
+            "pattern": r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$",
+            "x-kubernetes-int-or-string": true,
+        },
+    })
+}
+
+/// Schema of a time.
+pub(super) fn time_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "format": "date-time", "nullable": true })
+}
+
+/// Schema of the list of conditions, which merges by type.
+pub(super) fn conditions_schema(generator: &mut SchemaGenerator) -> Schema {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+    let items = generator.subschema_for::<Condition>();
+    json_schema!({
+        "type": "array",
+        "items": items,
+        "maxItems": 16,
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["type"],
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_small_enough_to_apply() {
+        let yaml = serde_saphyr::to_string(&crd()).unwrap();
+        std::fs::write("/tmp/crd.yaml", &yaml).unwrap();
+        assert!(yaml.len() < 64 * 1024, "{} bytes", yaml.len());
+    }
+}

@@ -1,0 +1,90 @@
+//! The resource: what a `SparkBatch` is, and the names that other modules and users know it by.
+//!
+//! Pure. Everything that is part of the project's contract with Kubernetes users stands here: the
+//! group and kind, label and annotation keys, the closed list of reasons, conditions, and the custom
+//! resource definition with its validation rules.
+
+mod conditions;
+pub mod conf_policy;
+mod crd;
+pub mod jvm_size;
+mod phase;
+mod v1alpha1;
+pub mod validation;
+
+pub use conditions::{
+    CONDITION_COMPLETE, CONDITION_FAILED, CONDITION_READY, CONDITION_RECONCILING, CONDITION_STALLED, conditions_for,
+};
+pub use crd::crd;
+pub use phase::{Phase, Reason};
+pub use v1alpha1::{
+    ConfSource, ConfigMapSource, ContainerResources, DriverStatus, ExecutorCounts, PodSettings, SecretSource,
+    SparkBatch, SparkBatchSpec, SparkBatchStatus,
+};
+
+/// API group of the resource.
+pub const GROUP: &str = "sparkbatch.dev";
+/// Served and stored version of the resource.
+pub const VERSION: &str = "v1alpha1";
+/// Kind of the resource.
+pub const KIND: &str = "SparkBatch";
+
+/// Name under which the operator writes (field manager, Event reporter, `managed-by` label).
+pub const MANAGER: &str = "sparkbatch";
+
+/// Label on driver and executor pods, and on the Secret: the name of their `SparkBatch`.
+pub const LABEL_BATCH: &str = "sparkbatch.dev/batch";
+/// Label on driver and executor pods: the attempt that they belong to, from 1.
+pub const LABEL_ATTEMPT: &str = "sparkbatch.dev/attempt";
+/// Label on a `SparkBatch` that the REST facade created: its batch id. The object is named `batch-<id>`.
+pub const LABEL_ID: &str = "sparkbatch.dev/id";
+/// Label on a namespace: the instance id by which `/v3/analytics_engines/{instance_id}` finds it.
+pub const LABEL_INSTANCE_ID: &str = "sparkbatch.dev/instance-id";
+/// Annotation on a `SparkBatch`: the user who submitted it through the REST facade.
+pub const ANNOTATION_OWNER: &str = "sparkbatch.dev/owner";
+
+/// Label that Spark puts on every pod of an application: `driver` or `executor`.
+///
+/// Spark: `Constants.SPARK_ROLE_LABEL`.
+pub const LABEL_SPARK_ROLE: &str = "spark-role";
+/// Label that Spark puts on every pod of an application: the application id.
+///
+/// Spark: `Constants.SPARK_APP_ID_LABEL`.
+pub const LABEL_SPARK_APP_SELECTOR: &str = "spark-app-selector";
+/// Name of the driver's container, by which logs are found.
+///
+/// Spark: `BasicDriverFeatureStep`, `Constants.DEFAULT_DRIVER_CONTAINER_NAME`.
+pub const DRIVER_CONTAINER: &str = "spark-kubernetes-driver";
+/// Value of [`LABEL_SPARK_ROLE`] on a driver pod.
+pub const ROLE_DRIVER: &str = "driver";
+/// Value of [`LABEL_SPARK_ROLE`] on an executor pod.
+pub const ROLE_EXECUTOR: &str = "executor";
+
+/// What every name that the REST facade gives starts with; followed by the batch's id.
+pub const FACADE_NAME_PREFIX: &str = "batch-";
+
+impl SparkBatch {
+    /// The id by which the REST facade knows this batch: the one that the facade named it by, or the
+    /// one that the operator gave to a batch applied with kubectl.
+    ///
+    /// `None` until the operator has seen a batch that was applied with kubectl.
+    #[must_use]
+    pub fn batch_id(&self) -> Option<i32> {
+        self.facade_id().or_else(|| self.status.as_ref().and_then(|status| status.id))
+    }
+
+    /// The id that the REST facade created this batch under, if it was created there: the label and
+    /// the name have to agree, so a label alone claims nothing.
+    #[must_use]
+    pub fn facade_id(&self) -> Option<i32> {
+        let id = self.metadata.labels.as_ref()?.get(LABEL_ID)?;
+        let name = self.metadata.name.as_deref()?.strip_prefix(FACADE_NAME_PREFIX)?;
+        (id == name).then(|| id.parse().ok()).flatten()
+    }
+
+    /// The phase that status shows; `Pending` before the operator has written one.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.status.as_ref().map_or(Phase::Pending, |status| status.phase)
+    }
+}

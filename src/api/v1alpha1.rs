@@ -1,0 +1,317 @@
+//! `SparkBatch` in version `v1alpha1`, field by field. The doc comments become `kubectl explain`.
+
+#![allow(unreachable_pub, reason = "KubeSchema repeats the types that it derives for in a scope of its own")]
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{EnvFromSource, EnvVar, LocalObjectReference, Toleration, Volume, VolumeMount};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Phase, Reason};
+
+/// What runs, in Livy's words, and how its pods look, in Kubernetes'.
+///
+/// Livy 0.9: `CreateBatchRequest`.
+#[derive(Clone, Debug, Default, PartialEq, CustomResource, Deserialize, Serialize, KubeSchema)]
+#[kube(
+    group = "sparkbatch.dev",
+    version = "v1alpha1",
+    kind = "SparkBatch",
+    plural = "sparkbatches",
+    shortname = "sb",
+    category = "spark",
+    namespaced,
+    status = "SparkBatchStatus",
+    derive = "PartialEq",
+    doc = "A Spark application that runs once to its end: one driver pod and its executor pods.",
+    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.reason"),
+    printcolumn(name = "Executors", type_ = "integer", json_path = ".status.executors.running"),
+    printcolumn(name = "ID", type_ = "integer", json_path = ".status.id", priority = 1),
+    printcolumn(name = "App ID", type_ = "string", json_path = ".status.appId", priority = 1),
+    printcolumn(name = "Driver", type_ = "string", json_path = ".status.driver.podName", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    selectable = ".status.phase"
+)]
+#[serde(rename_all = "camelCase")]
+pub struct SparkBatchSpec {
+    /// File that holds the application: a .py, .R or .jar. A URI that the driver's image can read
+    /// (local://, https://, s3a://, cos://, hdfs://, ...); an absolute path without a scheme is a file in
+    /// the image.
+    #[schemars(length(min = 1, max = 4096))]
+    pub file: String,
+    /// Main class of a Java or Scala application. Not needed for Python and R.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub class_name: Option<String>,
+    /// Arguments of the application.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10000), inner(length(max = 131072)))]
+    pub args: Vec<String>,
+    /// Jars for the class paths of driver and executors. Goes before spark.jars of conf.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1000), inner(length(min = 1, max = 4096)))]
+    pub jars: Vec<String>,
+    /// Python files (.py, .zip, .egg) for the PYTHONPATH. Goes before spark.submit.pyFiles of conf.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1000), inner(length(min = 1, max = 4096)))]
+    pub py_files: Vec<String>,
+    /// Files for the working directory of each executor. Goes before spark.files of conf.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1000), inner(length(min = 1, max = 4096)))]
+    pub files: Vec<String>,
+    /// Archives to unpack in the working directory of driver and executors. Goes before spark.archives of conf.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1000), inner(length(min = 1, max = 4096)))]
+    pub archives: Vec<String>,
+    /// Heap of the driver, as a JVM size: 512m, 4g. Without a unit: MiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^[0-9]{1,18}([kKmMgGtTpP]?[bB]?)$"))]
+    pub driver_memory: Option<String>,
+    /// Cores of the driver.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1024))]
+    pub driver_cores: Option<i32>,
+    /// Heap of one executor, as a JVM size: 512m, 4g. Without a unit: MiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^[0-9]{1,18}([kKmMgGtTpP]?[bB]?)$"))]
+    pub executor_memory: Option<String>,
+    /// Cores of one executor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1024))]
+    pub executor_cores: Option<i32>,
+    /// Executors to launch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100000))]
+    pub num_executors: Option<i32>,
+    /// Name of the application, as Spark shows it. The resource's name if none is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub name: Option<String>,
+    /// Spark configuration properties. Keep credentials out of it: confFrom reads them from a Secret.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "super::crd::conf_schema")]
+    pub conf: BTreeMap<String, String>,
+    /// Queue of the application; becomes spark.yarn.queue, as with spark-submit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub queue: Option<String>,
+    /// User whom the driver impersonates towards Hadoop services, as spark-submit's --proxy-user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub proxy_user: Option<String>,
+
+    /// Spark properties from Secrets and ConfigMaps of the batch's namespace: each key of theirs is a conf
+    /// key. conf goes before them; of two that hold one key, the later goes before the earlier.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub conf_from: Vec<ConfSource>,
+    /// Image of driver and executors. The operator's default if none is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub image: Option<String>,
+    /// When to pull the image: Always, IfNotPresent (the default) or Never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^(Always|IfNotPresent|Never)$"))]
+    pub image_pull_policy: Option<String>,
+    /// Secrets with the credentials of the image's registry.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub image_pull_secrets: Vec<LocalObjectReference>,
+    /// Service account of the driver, which creates the executor pods. The operator's default if none is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub service_account_name: Option<String>,
+    /// The driver's pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub driver: Option<PodSettings>,
+    /// The executors' pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executor: Option<PodSettings>,
+    /// Volumes that driver.volumeMounts and executor.volumeMounts name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub volumes: Vec<Volume>,
+
+    /// No pods while true. A batch that runs is ended, and started anew when this becomes false. May be changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspend: Option<bool>,
+    /// Seconds after its end at which the batch is deleted, with its pods and logs. Never if not given. May be changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub ttl_seconds_after_finished: Option<i32>,
+}
+
+/// One source of Spark properties: exactly one of its fields is set.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.secretRef) != has(self.configMapRef)")
+    .message("set exactly one of secretRef and configMapRef"))]
+pub struct ConfSource {
+    /// A Secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<SecretSource>,
+    /// A ConfigMap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_map_ref: Option<ConfigMapSource>,
+}
+
+/// A Secret by name.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretSource {
+    /// Name of the Secret.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// Whether the batch starts without it where it does not exist. False if not given: the batch waits for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub optional: Option<bool>,
+}
+
+/// A `ConfigMap` by name.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ConfigMapSource {
+    /// Name of the ConfigMap.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// Whether the batch starts without it where it does not exist. False if not given: the batch waits for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub optional: Option<bool>,
+}
+
+/// How the driver's pod, or the executors' pods, look.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PodSettings {
+    /// Environment variables.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1000))]
+    pub env: Vec<EnvVar>,
+    /// Secrets and ConfigMaps whose keys become environment variables.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub env_from: Vec<EnvFromSource>,
+    /// Labels. Those of Spark (spark-*) and of the operator (sparkbatch.dev/*) are refused.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "super::crd::labels_schema")]
+    pub labels: BTreeMap<String, String>,
+    /// Annotations.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "super::crd::annotations_schema")]
+    pub annotations: BTreeMap<String, String>,
+    /// Labels that a node must have.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "super::crd::labels_schema")]
+    pub node_selector: BTreeMap<String, String>,
+    /// Taints of nodes to tolerate.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub tolerations: Vec<Toleration>,
+    /// Where to mount the batch's volumes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub volume_mounts: Vec<VolumeMount>,
+    /// CPU, GPUs and other resources of the container, over what the cores ask for. Memory is Spark's to
+    /// compute: set driverMemory, executorMemory and the overhead keys of conf.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<ContainerResources>,
+}
+
+/// Resources of a container.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ContainerResources {
+    /// Resources that the scheduler reserves.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "super::crd::quantities_schema")]
+    pub requests: BTreeMap<String, Quantity>,
+    /// Resources that the container may not pass.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "super::crd::quantities_schema")]
+    pub limits: BTreeMap<String, Quantity>,
+}
+
+/// What the operator saw of the batch.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SparkBatchStatus {
+    /// Id under which the REST facade lists the batch: an integer from 1, unique in the namespace for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<i32>,
+    /// Where the batch is in its life. Succeeded, Failed and Killed are final.
+    #[serde(default)]
+    pub phase: Phase,
+    /// Why it is there, from a closed list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// The reason in words: what happened and what to change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Id of the Spark application (spark.app.id), which history servers and logs know it by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app_id: Option<String>,
+    /// Attempts to run the batch, this one included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<i32>,
+    /// The driver of this attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub driver: Option<DriverStatus>,
+    /// Executors by state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executors: Option<ExecutorCounts>,
+    /// When the driver pod of this attempt was created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::crd::time_schema")]
+    pub start_time: Option<Timestamp>,
+    /// When the driver's container of this attempt started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::crd::time_schema")]
+    pub running_time: Option<Timestamp>,
+    /// When the batch reached its final phase.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::crd::time_schema")]
+    pub completion_time: Option<Timestamp>,
+    /// Ready, Reconciling, Stalled (kstatus), and Complete, Failed (as a Job's).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "super::crd::conditions_schema")]
+    pub conditions: Vec<Condition>,
+    /// Generation of the spec that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+}
+
+/// The driver pod of the current attempt.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DriverStatus {
+    /// Name of the pod.
+    pub pod_name: String,
+    /// Uid of the pod.
+    pub pod_uid: String,
+    /// Exit code of the driver's container, once it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+}
+
+/// Executor pods by state. Spark deletes an executor's pod when the executor ends, so `succeeded` and
+/// `failed` count pods that are still there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExecutorCounts {
+    /// Executors that the batch asks for at its start.
+    pub requested: i32,
+    /// Pods that do not run yet.
+    pub pending: i32,
+    /// Pods that run.
+    pub running: i32,
+    /// Pods that ended well.
+    pub succeeded: i32,
+    /// Pods that ended badly.
+    pub failed: i32,
+}

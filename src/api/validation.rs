@@ -1,0 +1,281 @@
+//! The rules of the spec in code: those that CEL holds at admission, and those that CEL cannot say.
+//!
+//! The REST facade answers with them before anything is created; the operator holds them again, for a
+//! resource may have been admitted by an older definition. All problems are reported, not the first.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::conf_policy::{self, MAX_KEYS, MAX_VALUE_LEN};
+use super::{PodSettings, SparkBatchSpec, jvm_size};
+
+/// A rule that a spec breaks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Path of the field, as in `spec.conf`, without the leading `spec.`.
+    pub field: String,
+    /// The rule, in words that say what to change. Never the value of a conf key.
+    pub message: String,
+}
+
+impl Problem {
+    /// A problem of `field`.
+    pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { field: field.into(), message: message.into() }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.field, self.message)
+    }
+}
+
+/// Every rule that `spec` breaks; empty if it breaks none.
+#[must_use]
+pub fn problems(spec: &SparkBatchSpec) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    check_uris(spec, &mut problems);
+    check_lengths(spec, &mut problems);
+    check_sizes(spec, &mut problems);
+    check_conf(&spec.conf, "conf", &mut problems);
+    check_pod_settings("driver", spec.driver.as_ref(), &mut problems);
+    check_pod_settings("executor", spec.executor.as_ref(), &mut problems);
+    problems
+}
+
+/// The rules of Spark conf, for `spec.conf` and for what confFrom brings. `field` names where the keys stand.
+pub fn check_conf(conf: &BTreeMap<String, String>, field: &str, problems: &mut Vec<Problem>) {
+    if conf.len() > MAX_KEYS {
+        problems.push(Problem::new(field, format!("has {} keys; at most {MAX_KEYS} are allowed", conf.len())));
+        return;
+    }
+    for (key, value) in conf {
+        let shown: String = key.chars().take(100).flat_map(char::escape_default).collect();
+        if let Some(refusal) = conf_policy::refusal(key) {
+            problems.push(Problem::new(field, format!("key '{shown}' {refusal}")));
+        } else if value.len() > MAX_VALUE_LEN {
+            problems.push(Problem::new(field, format!("the value of '{shown}' is longer than {MAX_VALUE_LEN} bytes")));
+        } else if value.chars().any(|c| c.is_control() && !"\t\n\r".contains(c)) {
+            problems.push(Problem::new(field, format!("the value of '{shown}' has a control character")));
+        } else if key.trim().ends_with(".memory") && is_heap_key(key.trim()) {
+            push_size_problem(&format!("{field}.{shown}"), value, problems);
+        }
+    }
+}
+
+fn is_heap_key(key: &str) -> bool {
+    matches!(key, "spark.driver.memory" | "spark.executor.memory")
+}
+
+fn check_uris(spec: &SparkBatchSpec, problems: &mut Vec<Problem>) {
+    push_uri_problem("file", &spec.file, problems);
+    let lists =
+        [("jars", &spec.jars), ("pyFiles", &spec.py_files), ("files", &spec.files), ("archives", &spec.archives)];
+    for (field, uris) in lists {
+        for (index, uri) in uris.iter().enumerate() {
+            let field = format!("{field}[{index}]");
+            if uri.contains(',') {
+                problems.push(Problem::new(&field, "has a comma, which Spark reads as the end of a URI"));
+            }
+            push_uri_problem(&field, uri, problems);
+        }
+    }
+    if !spec.file.is_empty() && spec.class_name.is_none() && is_jar(&spec.file) {
+        problems.push(Problem::new("className", "is required for a .jar: the main class cannot be read from the file"));
+    }
+}
+
+fn is_jar(uri: &str) -> bool {
+    let path = uri.split(['?', '#']).next().unwrap_or(uri);
+    path.get(path.len().saturating_sub(4)..).is_some_and(|end| end.eq_ignore_ascii_case(".jar"))
+}
+
+fn push_uri_problem(field: &str, uri: &str, problems: &mut Vec<Problem>) {
+    const HINT: &str = "no file of a submitting machine can be meant: write local:///path for a file in the image, \
+                        or a URI that the driver can read";
+    let scheme = uri.split_once(':').map(|(scheme, _)| scheme).filter(|scheme| is_scheme(scheme));
+    let message = if uri.is_empty() {
+        "is required".to_owned()
+    } else if uri.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        "has a blank or a control character, which no URI has; write %20 for a blank".to_owned()
+    } else if scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("file")) {
+        format!("the scheme 'file' is refused; {HINT}")
+    } else if uri.starts_with("//") {
+        "starts with '//': write /path for a file in the image, or a URI with its scheme".to_owned()
+    } else if scheme.is_none() && !uri.starts_with('/') {
+        format!("'{}' is not absolute; {HINT}", uri.chars().take(100).collect::<String>())
+    } else {
+        return;
+    };
+    problems.push(Problem::new(field, message));
+}
+
+/// RFC 3986: a letter, then letters, digits, '+', '-' and '.'.
+fn is_scheme(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+}
+
+fn check_lengths(spec: &SparkBatchSpec, problems: &mut Vec<Problem>) {
+    let limits = [
+        ("file", Some(&spec.file), 4096),
+        ("className", spec.class_name.as_ref(), 1024),
+        ("name", spec.name.as_ref(), 253),
+        ("queue", spec.queue.as_ref(), 253),
+        ("proxyUser", spec.proxy_user.as_ref(), 253),
+        ("image", spec.image.as_ref(), 1024),
+        ("serviceAccountName", spec.service_account_name.as_ref(), 253),
+    ];
+    for (field, value, limit) in limits {
+        let Some(value) = value else { continue };
+        if field != "file" && value.is_empty() {
+            problems.push(Problem::new(field, "is empty; leave it out"));
+        } else if value.chars().count() > limit {
+            problems.push(Problem::new(field, format!("is longer than {limit} characters")));
+        } else if field != "file" && value.chars().any(char::is_control) {
+            problems.push(Problem::new(field, "has a control character"));
+        }
+    }
+    let lists = [
+        ("args", &spec.args, 10_000, 131_072),
+        ("jars", &spec.jars, 1000, 4096),
+        ("pyFiles", &spec.py_files, 1000, 4096),
+        ("files", &spec.files, 1000, 4096),
+        ("archives", &spec.archives, 1000, 4096),
+    ];
+    for (field, values, count, length) in lists {
+        if values.len() > count {
+            problems.push(Problem::new(field, format!("has {} entries; at most {count} are allowed", values.len())));
+        } else if values.iter().any(|value| value.chars().count() > length) {
+            problems.push(Problem::new(field, format!("has an entry longer than {length} characters")));
+        } else if values.iter().any(|value| value.contains('\0')) {
+            problems.push(Problem::new(field, "has an entry with a NUL character"));
+        }
+    }
+}
+
+fn check_sizes(spec: &SparkBatchSpec, problems: &mut Vec<Problem>) {
+    for (field, value) in [("driverMemory", &spec.driver_memory), ("executorMemory", &spec.executor_memory)] {
+        if let Some(value) = value {
+            push_size_problem(field, value, problems);
+        }
+    }
+    let ranges = [
+        ("driverCores", spec.driver_cores, 1..=1024),
+        ("executorCores", spec.executor_cores, 1..=1024),
+        ("numExecutors", spec.num_executors, 0..=100_000),
+        ("ttlSecondsAfterFinished", spec.ttl_seconds_after_finished, 0..=i32::MAX),
+    ];
+    for (field, value, range) in ranges {
+        if value.is_some_and(|value| !range.contains(&value)) {
+            problems.push(Problem::new(field, format!("must be from {} to {}", range.start(), range.end())));
+        }
+    }
+}
+
+fn push_size_problem(field: &str, value: &str, problems: &mut Vec<Problem>) {
+    if let Err(error) = jvm_size::parse_mib(value) {
+        problems.push(Problem::new(field, error.to_string()));
+    }
+}
+
+fn check_pod_settings(role: &str, settings: Option<&PodSettings>, problems: &mut Vec<Problem>) {
+    let Some(settings) = settings else { return };
+    for key in settings.labels.keys() {
+        if key.starts_with("spark-") || key.starts_with("sparkbatch.dev/") || key == "app.kubernetes.io/managed-by" {
+            problems.push(Problem::new(format!("{role}.labels"), format!("'{key}' is set by Spark or the operator")));
+        }
+    }
+    for variable in &settings.env {
+        if RESERVED_ENV.contains(&variable.name.as_str()) {
+            problems.push(Problem::new(format!("{role}.env"), format!("'{}' is set by the operator", variable.name)));
+        }
+    }
+    if let Some(resources) = &settings.resources
+        && (resources.requests.contains_key("memory") || resources.limits.contains_key("memory"))
+    {
+        let hint = format!("memory is Spark's to compute: set {role}Memory and spark.{role}.memoryOverhead");
+        problems.push(Problem::new(format!("{role}.resources"), hint));
+    }
+}
+
+/// Environment variables by which the operator and Spark start a driver.
+pub const RESERVED_ENV: &[&str] =
+    &["SPARK_APPLICATION_ID", "SPARK_CONF_DIR", "SPARK_DRIVER_BIND_ADDRESS", "SPARK_LOCAL_DIRS", "SPARK_USER"];
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn of_file(file: &str) -> Vec<Problem> {
+        problems(&SparkBatchSpec { file: file.to_owned(), ..SparkBatchSpec::default() })
+    }
+
+    #[rstest]
+    #[case("/opt/ibm/spark/examples/src/main/python/wordcount.py")]
+    #[case("cos://bucket.mycos/wordcount.py")]
+    #[case("local:///opt/spark/main.py")]
+    #[case("https://example.com/app.py?version=1")]
+    #[case("S3A://bucket/app.R")]
+    fn files_that_a_driver_can_read_are_accepted(#[case] file: &str) {
+        assert_eq!(of_file(file), []);
+    }
+
+    #[rstest]
+    #[case("", "is required")]
+    #[case("x.py", "not absolute")]
+    #[case("../x.py", "not absolute")]
+    #[case("file:/x.py", "local:///")]
+    #[case("FILE:///x.py", "local:///")]
+    #[case("//host/x.py", "//")]
+    #[case("http://a b", "%20")]
+    #[case("local:///x\ny.py", "%20")]
+    fn other_files_are_refused_with_what_to_write(#[case] file: &str, #[case] part: &str) {
+        let problems = of_file(file);
+        assert_eq!(problems.len(), 1);
+        assert_eq!(problems[0].field, "file");
+        assert!(problems[0].message.contains(part), "{}", problems[0]);
+    }
+
+    #[test]
+    fn a_jar_needs_its_class() {
+        assert_eq!(of_file("local:///app.jar")[0].field, "className");
+    }
+
+    #[test]
+    fn every_problem_is_reported() {
+        let spec = SparkBatchSpec {
+            file: "x.py".into(),
+            driver_memory: Some("1.5g".into()),
+            executor_cores: Some(0),
+            conf: BTreeMap::from([
+                ("spark.master".into(), "local".into()),
+                ("spark.driver.memory".into(), "lots".into()),
+            ]),
+            jars: vec!["local:///a.jar,local:///b.jar".into()],
+            ..SparkBatchSpec::default()
+        };
+        let fields: Vec<_> = problems(&spec).into_iter().map(|problem| problem.field).collect();
+        assert_eq!(fields, ["file", "jars[0]", "driverMemory", "executorCores", "conf.spark.driver.memory", "conf"]);
+    }
+
+    #[test]
+    fn no_problem_repeats_the_value_of_a_conf_key() {
+        let conf = BTreeMap::from([("spark.kubernetes.authenticate.oauthToken".into(), "s3cr3t\u{1}".to_owned())]);
+        let spec = SparkBatchSpec { file: "/a.py".into(), conf, ..SparkBatchSpec::default() };
+        assert!(problems(&spec).iter().all(|problem| !problem.to_string().contains("s3cr3t")));
+    }
+
+    #[test]
+    fn memory_is_not_set_by_resources() {
+        let spec: SparkBatchSpec = serde_json::from_value(serde_json::json!({
+            "file": "/a.py",
+            "executor": { "resources": { "limits": { "memory": "4Gi" } } },
+        }))
+        .unwrap();
+        assert!(problems(&spec)[0].message.contains("spark.executor.memoryOverhead"));
+    }
+}

@@ -1,0 +1,13 @@
+//! Livy's batches API for Kubernetes, with nothing but Kubernetes behind it.
+//!
+//! ```text
+//! HTTP JSON ─► livy::BatchRequest ─► SparkBatchSpec ─► plan::PodSet ─► API server ─► observe::Observation ─► SparkBatchStatus ─► livy::Batch ─► HTTP JSON
+//!    facade        livy::convert       the resource      controller      kubelet          controller           the resource      livy::convert    facade
+//! ```
+//!
+//! The resource is the only meeting point: the facade never sees a pod set, the controller never sees a
+//! Livy type. Pure modules ([`api`]) decide and name no client, runtime,
+//! HTTP, environment, file system or clock; the others act. `tests/architecture.rs` holds this.
+
+pub mod api;
+pub mod spark;

@@ -1,0 +1,15 @@
+//! What Spark expects: names, properties and memory arithmetic, without spark-submit.
+//!
+//! Pure. Each function names the part of Spark that it stands for.
+
+mod application;
+mod conf;
+mod memory;
+mod names;
+mod properties;
+
+pub use application::{Language, escape_arg, in_image};
+pub use conf::SparkConf;
+pub use memory::{MemoryError, PodMemory, driver_memory};
+pub use names::{AttemptNames, app_id, app_name_label};
+pub use properties::to_properties;
