@@ -10,4 +10,9 @@
 //! HTTP, environment, file system or clock; the others act. `tests/architecture.rs` holds this.
 
 pub mod api;
+pub mod controller;
+pub mod ids;
+pub mod livy;
+pub mod observe;
+pub mod plan;
 pub mod spark;

@@ -50,6 +50,10 @@ pub const OWNED_KEYS: &[&str] = &[
 /// Prefixes of keys that are refused for the same reason.
 pub const OWNED_PREFIXES: &[&str] = &["spark.kubernetes.authenticate."];
 
+/// Environment variables by which the operator and Spark start a driver.
+pub const RESERVED_ENV: &[&str] =
+    &["SPARK_APPLICATION_ID", "SPARK_CONF_DIR", "SPARK_DRIVER_BIND_ADDRESS", "SPARK_LOCAL_DIRS", "SPARK_USER"];
+
 /// Keys under `spark.kubernetes.driver.` that the driver reads while it runs.
 const DRIVER_RUNTIME_KEYS: &[&str] = &[
     "spark.kubernetes.driver.annotateExitException",
@@ -101,6 +105,11 @@ pub fn refusal(key: &str) -> Option<String> {
     }
     if OWNED_KEYS.contains(&key) || OWNED_PREFIXES.iter().any(|prefix| key.starts_with(prefix)) {
         return Some("is set by the operator; remove it".to_owned());
+    }
+    if let Some(name) = key.strip_prefix("spark.kubernetes.driverEnv.")
+        && (name.is_empty() || RESERVED_ENV.contains(&name))
+    {
+        return Some("names a variable that the operator sets; remove it".to_owned());
     }
     if !key.starts_with("spark.kubernetes.driver.") || is_honoured(key) {
         return None;

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::conf_policy::{self, MAX_KEYS, MAX_VALUE_LEN};
+use super::conf_policy::{self, MAX_KEYS, MAX_VALUE_LEN, RESERVED_ENV};
 use super::{PodSettings, SparkBatchSpec, jvm_size};
 
 /// A rule that a spec breaks.
@@ -58,14 +58,10 @@ pub fn check_conf(conf: &BTreeMap<String, String>, field: &str, problems: &mut V
             problems.push(Problem::new(field, format!("the value of '{shown}' is longer than {MAX_VALUE_LEN} bytes")));
         } else if value.chars().any(|c| c.is_control() && !"\t\n\r".contains(c)) {
             problems.push(Problem::new(field, format!("the value of '{shown}' has a control character")));
-        } else if key.trim().ends_with(".memory") && is_heap_key(key.trim()) {
+        } else if matches!(conf_policy::canonical_key(key), "spark.driver.memory" | "spark.executor.memory") {
             push_size_problem(&format!("{field}.{shown}"), value, problems);
         }
     }
-}
-
-fn is_heap_key(key: &str) -> bool {
-    matches!(key, "spark.driver.memory" | "spark.executor.memory")
 }
 
 fn check_uris(spec: &SparkBatchSpec, problems: &mut Vec<Problem>) {
@@ -199,10 +195,6 @@ fn check_pod_settings(role: &str, settings: Option<&PodSettings>, problems: &mut
         problems.push(Problem::new(format!("{role}.resources"), hint));
     }
 }
-
-/// Environment variables by which the operator and Spark start a driver.
-pub const RESERVED_ENV: &[&str] =
-    &["SPARK_APPLICATION_ID", "SPARK_CONF_DIR", "SPARK_DRIVER_BIND_ADDRESS", "SPARK_LOCAL_DIRS", "SPARK_USER"];
 
 #[cfg(test)]
 mod tests {

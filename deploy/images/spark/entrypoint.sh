@@ -34,7 +34,7 @@ case "$1" in
       options+=("${!option}")
     done
     class_path=${SPARK_CONF_DIR:-$SPARK_HOME/conf}
-    class_path+=${HADOOP_CONF_DIR:+:$HADOOP_CONF_DIR}${SPARK_CLASSPATH:+:$SPARK_CLASSPATH}:$SPARK_HOME/jars/*
+    class_path+="${HADOOP_CONF_DIR:+:$HADOOP_CONF_DIR}${SPARK_CLASSPATH:+:$SPARK_CLASSPATH}:$SPARK_HOME/jars/*"
     class_path+=${SPARK_EXTRA_CLASSPATH:+:$SPARK_EXTRA_CLASSPATH}:$PWD:$SPARK_DIST_CLASSPATH
     set -- "${JAVA_HOME:+$JAVA_HOME/bin/}java" "${options[@]}" \
       "-Xms$SPARK_EXECUTOR_MEMORY" "-Xmx$SPARK_EXECUTOR_MEMORY" -cp "$class_path" \

@@ -7,6 +7,10 @@ base=${SPARKBATCH_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sparkbatch}
 say() { printf '%s\n' "$*" >&2; }
 die() { say "error: $*"; exit 1; }
 
+# What ends a script without a word of its own is at least named.
+set -E
+trap 'say "error: failed at ${BASH_SOURCE[0]##*/} line $LINENO: $BASH_COMMAND"' ERR
+
 # The path ends up in TOML, YAML, kubeconfigs and (with a name added) in socket addresses, which hold 107 characters.
 check_base() {
   [[ $base == /* ]] || die "the cache folder must be an absolute path, not '$base' (SPARKBATCH_CACHE)"

@@ -29,8 +29,7 @@ rules:
 YAML
 }
 
-# cgroups: pods are put below a cgroup of ours without the hierarchy by quality of service, which cannot be had on every
-# machine. Eviction: only when the machine is nearly full, or pods of a test would vanish because of somebody's build.
+# cgroups: without the hierarchy by quality of service, which cannot be had on every machine. Eviction: only when the machine is nearly full, or pods of a test would vanish because of somebody's build.
 write_kubelet_config() {
   cat > "$etc/kubelet.yaml" << YAML
 apiVersion: kubelet.config.k8s.io/v1beta1
@@ -45,7 +44,6 @@ tlsCertFile: $pki/kubelet.crt
 tlsPrivateKeyFile: $pki/kubelet.key
 containerRuntimeEndpoint: unix://$containerd_socket
 cgroupDriver: cgroupfs
-cgroupRoot: /$cgroup
 cgroupsPerQOS: false
 enforceNodeAllocatable: []
 failCgroupV1: false
@@ -170,8 +168,9 @@ services_work() { timeout 2 bash -c "exec 3<> /dev/tcp/$service_ip/443"; }
 dns_answers() {
   local answer
   exec 3<> "/dev/udp/$node_ip/53" || return 1
-  printf '\x5b\x01\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x0akubernetes\x07default\x03svc\x07cluster\x05local\x00\x00\x01\x00\x01' >&3
-  answer=$(timeout 1 dd bs=512 count=1 <&3 2> /dev/null | od -An -v -tu1 | xargs)
+  printf '\x5b\x01\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x0akubernetes\x07default\x03svc\x07cluster\x05local\x00\x00\x01\x00\x01' \
+    | dd bs=512 iflag=fullblock status=none >&3 # in one piece: the byte 10 is a line's end to printf
+  answer=$(timeout 1 dd bs=512 count=1 status=none <&3 | od -An -v -tu1 | xargs)
   exec 3>&-
   [[ $answer == *" ${service_ip//./ }" ]]
 }

@@ -57,7 +57,7 @@ drop_table() {
 # The bridge carries the folder it belongs to. One whose owner has no process any more may be taken over.
 network_is_ours() {
   local owner=''
-  { owner=$(< "/sys/class/net/$bridge/ifalias"); } 2> /dev/null || true
+  { read -r owner < "/sys/class/net/$bridge/ifalias"; } 2> /dev/null || true
   [[ -z $owner || $owner == "$cluster" ]] || ! grep -sqlzxF "SPARKBATCH_LOCAL_CLUSTER=$owner" /proc/[0-9]*/environ
 }
 
@@ -91,12 +91,14 @@ stop_accepting_forwarding() {
 
 # Names of processes of another Kubernetes node on this machine, if any.
 other_kubernetes() {
-  local file name
+  local file name pid
   for file in /proc/[0-9]*/comm; do
-    { name=$(< "$file"); } 2> /dev/null || continue
+    { read -r name < "$file"; } 2> /dev/null || continue
     case $name in
       kubelet | kube-proxy | kubelite | k3s | k3s-server | rke2)
-        grep -sqzxF "$owner_mark" "${file%/comm}/environ" || echo "$name"
+        pid=${file//[!0-9]/}
+        # one that has ended, and only waits to be buried, has no environment to be known by
+        grep -sqzxF "$owner_mark" "/proc/$pid/environ" || ! started_at "$pid" > /dev/null || echo "$name"
         ;;
     esac
   done

@@ -8,7 +8,7 @@ boot_id=$(< /proc/sys/kernel/random/boot_id)
 # started_at PID: when the process began, in ticks since boot; fails for one that has ended, zombies included.
 started_at() {
   local stat fields
-  { stat=$(< "/proc/$1/stat"); } 2> /dev/null || return 1
+  { read -r stat < "/proc/$1/stat"; } 2> /dev/null || return 1
   # the name, in parentheses, may hold anything; the fields behind it start with the third, the state
   read -ra fields <<< "${stat##*) }"
   [[ ${fields[0]} != Z ]] && echo "${fields[19]}"
@@ -59,7 +59,7 @@ stop_unrecorded() {
   while read -r file; do
     file=${file#/proc/}
     kill -9 "${file%/environ}" 2> /dev/null || true
-  done < <(grep -slzxF "$owner_mark" /proc/[0-9]*/environ)
+  done < <(grep -slzxF "$owner_mark" /proc/[0-9]*/environ || true)
 }
 
 # wait_for COMPONENT SECONDS WHAT COMMAND…: until the command succeeds; shows the component's log if it ends or stays mute.

@@ -6,7 +6,7 @@
 containerd_root=$cluster/containerd
 containerd_socket=$run/containerd.sock
 pause_image=localhost/pause:3.10
-cgroup=sparkbatch-local # parent of all containers' cgroups: what is in it is ours
+bundles=$run/containerd/io.containerd.runtime.v2.task/k8s.io # a folder per container, named like it
 
 ctr() { command ctr -a "$containerd_socket" -n k8s.io "$@"; }
 
@@ -102,7 +102,15 @@ kill_containers() {
   done
 }
 
-container_pids() { find /sys/fs/cgroup/*/$cgroup /sys/fs/cgroup/$cgroup -name cgroup.procs -exec cat {} + 2> /dev/null | sort -u; }
+# A container's processes are those in its cgroup. The parent, k8s.io, is not ours alone: the container's name makes it so.
+container_pids() {
+  local id
+  for id in $(container_ids); do
+    find /sys/fs/cgroup/{,*/}k8s.io/"$id" -name cgroup.procs -exec cat {} + 2> /dev/null || true
+  done | sort -u
+}
+
+container_ids() { ls "$bundles" 2> /dev/null || true; }
 
 # forget_containers: removes them from containerd's database, which would bring them back at its next start. When
 # containerd has died it is started once more for that, without the part that serves the kubelet; and if it cannot
@@ -111,19 +119,25 @@ forget_containers() {
   [[ -e $cluster/has-containers ]] || return 0
   if ! alive containerd; then
     say "  the last run was not ended properly; removing its containers …"
-    remove_mounts
-    rm -rf "$run"
-    mkdir -p "$run/tmp"
+    discard_state
+    mkdir -p "$run/tmp" "$etc"
     write_containerd_config 'disabled_plugins = ["io.containerd.grpc.v1.cri"]'
     start containerd containerd -c "$etc/containerd.toml"
   fi
   if ! remove_containers; then
     say "  containerd's state is not usable; images have to be loaded again"
-    stop containerd
-    remove_mounts
-    rm -rf "$containerd_root"
+    discard_state
+    rm -rf --one-file-system "$containerd_root"
   fi
   rm -f "$cluster/has-containers"
+}
+
+discard_state() {
+  stop containerd 5
+  stop_unrecorded # shims, that is
+  remove_mounts
+  remove_container_traces
+  rm -rf --one-file-system "$run"
 }
 
 remove_containers() {
@@ -150,16 +164,31 @@ remove_mounts() {
   done
 }
 
-# Files that containerd and the kubelet leave in places that cannot be configured.
+# The network plugins' notes, which are kept in a place for all.
+remove_network_notes() {
+  local id
+  for id in $(container_ids); do rm -f /var/lib/cni/{,cache/}results/*-"$id"-*; done
+}
+
+# What shims and runc leave when they are killed; from the bundles, so before these go.
+remove_container_traces() {
+  local id address
+  for id in $(container_ids); do
+    if read -r address 2> /dev/null < "$bundles/$id/address" || [[ -n ${address:-} ]]; then rm -f "${address#unix://}"; fi
+    find /sys/fs/cgroup/{,*/}k8s.io/"$id" -depth -type d -exec rmdir {} \; 2> /dev/null || true
+  done
+}
+
+# What containerd and the kubelet leave in places that cannot be configured.
 remove_traces() {
   local file
-  # the address of each shim's socket is in its bundle
-  for file in "$run"/containerd/io.containerd.runtime.v2.task/k8s.io/*/address; do
-    [[ -r $file ]] && rm -f "$(sed 's|^unix://||' "$file")"
-  done
   for file in /var/log/containers/*; do
-    [[ -L $file && $(readlink "$file") == "$logs/"* ]] && rm -f "$file"
+    if [[ -L $file && $(readlink "$file") == "$logs/"* ]]; then rm -f "$file"; fi
   done
-  rm -rf /var/lib/cni/results/"$cni_network"-* /var/lib/cni/cache/results/"$cni_network"-*
-  find /sys/fs/cgroup/*/$cgroup /sys/fs/cgroup/$cgroup -depth -type d -exec rmdir {} \; 2> /dev/null || true
+  if [[ -z $(other_kubernetes) ]]; then
+    rm -f /var/lib/kubelet/device-plugins/{DEPRECATION,kubelet.sock,kubelet_internal_checkpoint}
+  fi
+  # folders that others may use too go if they are empty
+  rmdir --parents --ignore-fail-on-non-empty /var/lib/cni/results /var/lib/cni/cache/results /var/lib/kubelet/device-plugins /var/log/containers /run/containerd/s 2> /dev/null || true
+  rmdir /sys/fs/cgroup/{,*/}k8s.io 2> /dev/null || true
 }

@@ -76,6 +76,8 @@ pub(super) struct State {
     pub(super) logs: HashMap<(String, String, String), Vec<LogLine>>,
     pub(super) faults: Faults,
     pub(super) calls: Vec<Call>,
+    /// Number of the first of the calls kept.
+    pub(super) first_call: usize,
     pub(super) watches: Watches,
     uids: u64,
 }
@@ -104,6 +106,7 @@ impl State {
             logs: HashMap::new(),
             faults: Faults::default(),
             calls: Vec::new(),
+            first_call: 0,
             watches: Watches::default(),
             uids: 0,
         }
@@ -200,6 +203,25 @@ impl State {
             .filter(|(key, _)| key.0 == plural && (namespace.is_empty() || key.1 == namespace))
             .map(|(_, object)| Arc::clone(object))
             .collect()
+    }
+
+    fn call(&mut self, id: usize) -> Option<&mut Call> {
+        // Calls forgotten meanwhile have smaller numbers.
+        self.calls.get_mut(id.checked_sub(self.first_call)?)
+    }
+
+    /// Notes that a call reached the state.
+    pub(super) fn applied_call(&mut self, id: usize) {
+        if let Some(call) = self.call(id) {
+            call.applied = true;
+        }
+    }
+
+    /// Notes how a call was answered.
+    pub(super) fn answered_call(&mut self, id: usize, code: u16) {
+        if let Some(call) = self.call(id) {
+            call.code = Some(code);
+        }
     }
 
     /// Remembers the result of a list that is being paged through.

@@ -223,12 +223,14 @@ impl Stream {
                 (None, false) => {}
             }
         }
+        let moved = open.cursor < state.version;
         open.cursor = open.cursor.max(state.version);
         if std::mem::take(&mut open.bookmark) && request.bookmarks {
             lines.push(bookmark(request, state.version, false));
         }
-        if self.request.cut_after.is_none() {
-            server.wake_later(&mut self.wake);
+        if moved {
+            // For those who wait until this watch has caught up.
+            server.wake();
         }
     }
 }

@@ -1,0 +1,46 @@
+//! What every reconciliation works with.
+
+use jiff::{SignedDuration, Timestamp};
+use kube::Client;
+use kube::runtime::events::{Recorder, Reporter};
+
+use super::memory::Memory;
+use super::pods::PodIndex;
+use crate::api::MANAGER;
+use crate::ids::IdAllocator;
+use crate::plan::Defaults;
+
+/// How the controller works.
+#[derive(Clone, Debug)]
+pub struct ControllerConfig {
+    /// What batches get that do not say otherwise.
+    pub defaults: Defaults,
+    /// How long a batch may wait for its driver to run: from its first wait without a driver pod, and then from
+    /// the pod's creation.
+    pub start_timeout: SignedDuration,
+    /// Batches that are worked on at once.
+    pub concurrency: u16,
+}
+
+pub(super) struct Context {
+    pub(super) client: Client,
+    pub(super) ids: IdAllocator,
+    pub(super) config: ControllerConfig,
+    pub(super) pods: PodIndex,
+    pub(super) memory: Memory,
+    pub(super) recorder: Recorder,
+}
+
+impl Context {
+    pub(super) fn new(client: Client, ids: IdAllocator, config: ControllerConfig) -> Self {
+        let reporter = Reporter { controller: MANAGER.to_owned(), instance: None };
+        let recorder = Recorder::new(client.clone(), reporter);
+        Self { client, ids, config, pods: PodIndex::default(), memory: Memory::default(), recorder }
+    }
+
+    /// The time, asked for in one place.
+    #[expect(clippy::unused_self, reason = "the clock belongs to the context")]
+    pub(super) fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+}

@@ -1,0 +1,63 @@
+//! Why a reconciliation is tried again. An invalid or refused batch is no error but an outcome.
+
+use kube::core::response::Status;
+use thiserror::Error;
+
+#[derive(Debug, Error)]
+pub(super) enum Error {
+    /// The API server could not be asked, or did not do what was asked.
+    #[error("{operation}: {source}")]
+    Api {
+        operation: &'static str,
+        #[source]
+        source: kube::Error,
+    },
+    /// The API server took too long.
+    #[error("no answer within {0} seconds")]
+    Timeout(u64),
+    /// An object vanished between two calls; looking again settles it.
+    #[error("{0} changed while it was looked at")]
+    Changed(String),
+    /// A value of our own has no JSON form.
+    #[error("cannot write a status: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+impl Error {
+    /// A bounded name for logs and metrics.
+    pub(super) fn category(&self) -> &'static str {
+        match self {
+            Self::Api { source: kube::Error::Api(status), .. } if status.code == 409 => "conflict",
+            Self::Api { source: kube::Error::Api(status), .. } if status.code == 403 => "forbidden",
+            Self::Api { source: kube::Error::Api(_), .. } => "api",
+            Self::Api { .. } => "connection",
+            Self::Timeout(_) => "timeout",
+            Self::Changed(_) => "changed",
+            Self::Json(_) => "internal",
+        }
+    }
+
+    /// Whether the cause is only that something newer exists, so that looking again soon settles it.
+    pub(super) fn is_race(&self) -> bool {
+        matches!(self.category(), "conflict" | "changed")
+    }
+}
+
+/// Says which call failed.
+pub(super) trait During<T> {
+    fn during(self, operation: &'static str) -> Result<T, Error>;
+}
+
+impl<T> During<T> for Result<T, kube::Error> {
+    fn during(self, operation: &'static str) -> Result<T, Error> {
+        self.map_err(|source| Error::Api { operation, source })
+    }
+}
+
+/// The API server's own answer, if it gave one.
+pub(super) fn api_status(error: &kube::Error) -> Option<&Status> {
+    match error {
+        kube::Error::Api(status) => Some(status),
+        _ => None,
+    }
+}

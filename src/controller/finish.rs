@@ -1,0 +1,64 @@
+//! After the end: nothing is left running, and the batch goes when its time is up.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use kube::api::{DeleteParams, Preconditions};
+use kube::runtime::controller::Action;
+use kube::{Api, ResourceExt as _};
+
+use super::error::{During as _, Error, api_status};
+use super::reconcile::Step;
+use crate::api::{Phase, SparkBatch, SparkBatchStatus};
+use crate::observe::DriverState;
+
+/// How long a driver that ended well is given to take its executors down itself, as it normally does.
+const EXECUTORS_GRACE: SignedDuration = SignedDuration::from_secs(10);
+
+/// Ends what a finished batch has left running, and deletes it when its time to live has passed.
+pub(super) async fn settle(step: &Step<'_>, status: &SparkBatchStatus) -> Result<Action, Error> {
+    let mut next = None;
+    stop_driver(step, status).await?;
+    if step.context.pods.has_live_executors(&step.key()) {
+        let ended = status.completion_time.unwrap_or_default();
+        let left = EXECUTORS_GRACE - step.context.now().duration_since(ended);
+        if status.phase == Phase::Succeeded && left > SignedDuration::ZERO {
+            next = Some(left.unsigned_abs());
+        } else {
+            step.objects().delete_executors(&step.key()).await?;
+        }
+    }
+    if let Some(ttl) = step.batch.spec.ttl_seconds_after_finished {
+        let ended = status.completion_time.unwrap_or_default();
+        let left = SignedDuration::from_secs(ttl.into()) - step.context.now().duration_since(ended);
+        if left <= SignedDuration::ZERO {
+            delete(step).await?;
+            return Ok(Action::await_change());
+        }
+        next = Some(next.map_or(left.unsigned_abs(), |next: Duration| next.min(left.unsigned_abs())));
+    }
+    Ok(next.map_or_else(Action::await_change, |next| Action::requeue(next + Duration::from_millis(10))))
+}
+
+/// A batch that failed while its driver had not ended (it did not start in time) takes the driver with it.
+async fn stop_driver(step: &Step<'_>, status: &SparkBatchStatus) -> Result<(), Error> {
+    let Some(known) = &status.driver else { return Ok(()) };
+    let driver = step.context.pods.driver(&step.key(), &known.pod_name);
+    match driver.filter(|driver| driver.pod_uid == known.pod_uid && !driver.deleted) {
+        Some(driver) if !matches!(driver.state, DriverState::Ended(_)) => {
+            step.objects().delete_driver(&driver.pod_name, &driver.pod_uid).await
+        }
+        _ => Ok(()),
+    }
+}
+
+/// RBAC needed: `sparkbatches` delete.
+async fn delete(step: &Step<'_>) -> Result<(), Error> {
+    let api: Api<SparkBatch> = Api::namespaced(step.context.client.clone(), &step.key().0);
+    let preconditions = Preconditions { uid: step.batch.uid(), ..Preconditions::default() };
+    let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
+    match api.delete(&step.batch.name_any(), &params).await {
+        Err(error) if api_status(&error).is_some_and(|status| matches!(status.code, 404 | 409)) => Ok(()),
+        result => result.map(|_| ()).during("delete a batch whose time to live has passed"),
+    }
+}

@@ -1,0 +1,93 @@
+//! From an accepted batch to a driver pod, and back while a batch is suspended.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::runtime::controller::Action;
+
+use super::apply::{Refusal, Started};
+use super::dereference::conf_from;
+use super::error::Error;
+use super::reconcile::Step;
+use crate::api::{Phase, Reason, SparkBatchStatus};
+use crate::observe::{DriverFacts, DriverState, Observation, Outcome, outcome};
+use crate::plan::{build, validate};
+use crate::spark::AttemptNames;
+
+/// How often a driver that is being ended is looked at though nothing was heard of it.
+const RECHECK: Duration = Duration::from_secs(5);
+
+/// Starts the batch's driver, or finds the one that an earlier look or an earlier operator started.
+pub(super) async fn start(step: &Step<'_>, status: &SparkBatchStatus) -> Result<Action, Error> {
+    let referenced = match conf_from(&step.context.client, step.batch).await? {
+        Ok(layers) => layers,
+        Err(missing) => return step.wait(status, Reason::ConfUnavailable, missing).await,
+    };
+    let batch = match validate(step.batch, step.attempt(), &referenced, &step.context.config.defaults) {
+        Ok(batch) => batch,
+        Err(problems) => {
+            let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+            return step.fail(status, Reason::InvalidSpec, problems.join("; ")).await;
+        }
+    };
+    match step.objects().start(&build(&batch), &step.uid()).await? {
+        Started::Driver(driver) => {
+            let seen = outcome(&driver, step.context.config.start_timeout, step.context.now());
+            let mut observation = step.observation(seen, Some(&driver));
+            observation.executors = Some(step.executors(batch.requested_executors()));
+            step.write(status, &observation).await
+        }
+        Started::Lost => step.lost(status).await,
+        Started::NotOurs(object) => {
+            let message =
+                format!("{object} exists and belongs to something else; delete it, or name the batch differently");
+            step.fail(status, Reason::NameConflict, message).await
+        }
+        Started::Refused(Refusal { permanent: true, message }) => {
+            step.fail(status, Reason::InvalidSpec, format!("the API server refuses the driver: {message}")).await
+        }
+        Started::Refused(Refusal { permanent: false, message }) => {
+            step.wait(status, Reason::DriverRefused, message).await
+        }
+    }
+}
+
+/// Keeps a suspended batch without pods. One that runs is ended by its pod's deletion; it starts anew, as the next
+/// attempt, when it is not suspended any more.
+pub(super) async fn hold(step: &Step<'_>, status: &SparkBatchStatus) -> Result<Action, Error> {
+    if status.phase == Phase::Pending && status.reason == Some(Reason::Suspended) {
+        return Ok(Action::await_change());
+    }
+    let names = AttemptNames::new(&step.key().1, &step.uid(), step.attempt());
+    let objects = step.objects();
+    match objects.driver(&names.driver_pod, &step.uid()).await? {
+        Started::Driver(driver) if has_succeeded(&driver) => step.follow(status, &driver).await,
+        Started::Driver(driver) => {
+            // Written first: a driver that is ended for this is never taken for one that was lost.
+            if status.reason != Some(Reason::Suspended) {
+                let outcome = Outcome::new(status.phase, Reason::Suspended, "the driver is being ended");
+                step.write(status, &step.observation(outcome, Some(&driver))).await?;
+            }
+            if !driver.deleted {
+                objects.delete_driver(&driver.pod_name, &driver.pod_uid).await?;
+            }
+            // The pod's end is heard of; this is for the case that it is not.
+            Ok(Action::requeue(RECHECK))
+        }
+        _ => {
+            let used = status.driver.is_some() || objects.was_started(&names.conf_secret, &step.uid()).await?;
+            let attempt = if used { step.attempt().saturating_add(1) } else { step.attempt() };
+            let outcome = Outcome::new(Phase::Pending, Reason::Suspended, "");
+            let action = step.write(status, &Observation { attempt, ..step.observation(outcome, None) }).await?;
+            if used {
+                objects.delete_secret(&names.conf_secret).await?;
+            }
+            Ok(action)
+        }
+    }
+}
+
+fn has_succeeded(driver: &DriverFacts) -> bool {
+    let outcome = outcome(driver, jiff::SignedDuration::MAX, Timestamp::UNIX_EPOCH);
+    matches!(driver.state, DriverState::Ended(_)) && outcome.phase == Phase::Succeeded
+}

@@ -1,0 +1,94 @@
+//! The two watches, batches and pods, and which batches they say to look at.
+
+use std::sync::Arc;
+
+use futures::{Stream, StreamExt as _, future, stream};
+use k8s_openapi::api::core::v1::Pod;
+use kube::core::DeserializeGuard;
+use kube::runtime::controller::{ReconcileReason, ReconcileRequest};
+use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::{WatchStreamExt as _, reflector as reflect};
+use kube::{Api, ResourceExt as _};
+
+use super::context::Context;
+use crate::api::{LABEL_BATCH, SparkBatch, SparkBatchSpec};
+
+/// A batch as it was read: one that cannot be understood does not stop the watch of the others.
+pub(super) type GuardedBatch = DeserializeGuard<SparkBatch>;
+pub(super) type Request = ReconcileRequest<GuardedBatch>;
+
+/// The cache of batches, and those to look at since they changed.
+pub(super) fn batches(
+    context: &Arc<Context>,
+) -> (Store<GuardedBatch>, impl Stream<Item = Result<Request, watcher::Error>> + use<>) {
+    let (store, writer) = reflector::store();
+    let api: Api<GuardedBatch> = Api::all(context.client.clone());
+    let events = watcher(api, watcher::Config::default()).default_backoff().modify(trim);
+    let context = Arc::clone(context);
+    let mut listed: Vec<ObjectRef<GuardedBatch>> = Vec::new();
+    let requests = reflect(writer, events).flat_map(move |event| {
+        let touched = match event {
+            Ok(Event::Apply(batch)) => vec![ObjectRef::from_obj(&batch)],
+            // Listed batches can be looked up only once the listing is complete.
+            Ok(Event::InitApply(batch)) => {
+                listed.push(ObjectRef::from_obj(&batch));
+                Vec::new()
+            }
+            Ok(Event::InitDone) => std::mem::take(&mut listed),
+            Ok(Event::Init) => {
+                listed.clear();
+                Vec::new()
+            }
+            Ok(Event::Delete(batch)) => {
+                batch.uid().iter().for_each(|uid| context.memory.forget(uid));
+                Vec::new()
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the watch of batches failed; it is opened again");
+                Vec::new()
+            }
+        };
+        stream::iter(touched.into_iter().map(|batch| request(batch, ReconcileReason::ObjectUpdated)))
+    });
+    (store, requests)
+}
+
+/// The batches to look at since their pods changed. Keeps the index of pods.
+pub(super) fn pods(context: &Arc<Context>) -> impl Stream<Item = Result<Request, watcher::Error>> + use<> {
+    let api: Api<Pod> = Api::all(context.client.clone());
+    let config = watcher::Config::default().labels(LABEL_BATCH);
+    let context = Arc::clone(context);
+    watcher(api, config)
+        .default_backoff()
+        .filter_map(|event| {
+            if let Err(error) = &event {
+                tracing::warn!(%error, "the watch of pods failed; it is opened again");
+            }
+            future::ready(event.ok())
+        })
+        .flat_map(move |event| {
+            let touched = context.pods.apply(&event);
+            let reason = || ReconcileReason::Custom { reason: "pod changed".to_owned() };
+            let batch = |(namespace, name): (String, String)| ObjectRef::new(&name).within(&namespace);
+            stream::iter(touched.into_iter().map(move |key| request(batch(key), reason())))
+        })
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the applier takes a stream of results")]
+fn request(obj_ref: ObjectRef<GuardedBatch>, reason: ReconcileReason) -> Result<Request, watcher::Error> {
+    Ok(ReconcileRequest { obj_ref, reason })
+}
+
+/// Drops what the controller never reads: a cache of ten thousand batches is mostly that.
+fn trim(guard: &mut GuardedBatch) {
+    let Ok(batch) = &mut guard.0 else { return };
+    batch.metadata.managed_fields = None;
+    if let Some(annotations) = &mut batch.metadata.annotations {
+        annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+    }
+    if batch.phase().is_final() {
+        let ttl = batch.spec.ttl_seconds_after_finished;
+        batch.spec = SparkBatchSpec { ttl_seconds_after_finished: ttl, ..SparkBatchSpec::default() };
+    }
+}

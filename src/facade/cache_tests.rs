@@ -1,0 +1,146 @@
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::api::Phase;
+
+fn batch(uid: &str, id: i32, version: u64, phase: &str) -> SparkBatch {
+    changed(uid, id, version, phase, |_| {})
+}
+
+fn changed(uid: &str, id: i32, version: u64, phase: &str, change: impl FnOnce(&mut Value)) -> SparkBatch {
+    let mut batch = json!({
+        "apiVersion": "sparkbatch.dev/v1alpha1", "kind": "SparkBatch",
+        "metadata": { "name": format!("batch-{id}"), "namespace": "ns", "uid": uid, "resourceVersion": version.to_string(),
+            "labels": { "sparkbatch.dev/id": id.to_string() } },
+        "spec": { "file": "/a.py", "name": format!("name-{uid}") },
+        "status": { "phase": phase },
+    });
+    change(&mut batch);
+    serde_json::from_value(batch).unwrap()
+}
+
+fn phase(cache: &BatchCache, id: i32) -> Option<Phase> {
+    cache.by_id("ns", id).map(|view| view.phase)
+}
+
+#[test]
+fn older_news_never_replaces_newer() {
+    let cache = BatchCache::default();
+    cache.seen(&batch("a", 1, 20, "Running"));
+    cache.seen(&batch("a", 1, 10, "Starting"));
+    assert_eq!(phase(&cache, 1), Some(Phase::Running));
+}
+
+#[test]
+fn a_final_phase_never_changes() {
+    let cache = BatchCache::default();
+    cache.seen(&batch("a", 1, 10, "Succeeded"));
+    cache.seen(&batch("a", 1, 20, "Running"));
+    cache.seen(&batch("a", 1, 30, "Failed"));
+    assert_eq!(phase(&cache, 1), Some(Phase::Succeeded));
+}
+
+#[test]
+fn a_deleted_batch_does_not_come_back() {
+    let cache = BatchCache::default();
+    cache.seen(&batch("a", 1, 10, "Running"));
+    cache.deleted("a");
+    cache.seen(&batch("a", 1, 11, "Running"));
+    cache.created(&batch("a", 1, 9, "Pending"));
+    assert_eq!(phase(&cache, 1), None);
+    assert_eq!(cache.by_name("ns", "name-a"), None);
+    assert_eq!(cache.highest("ns"), 1);
+}
+
+#[test]
+fn a_batch_that_is_being_deleted_is_gone() {
+    let cache = BatchCache::default();
+    cache.seen(&batch("a", 1, 10, "Running"));
+    cache.seen(&changed("a", 1, 11, "Running", |batch| {
+        batch["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    }));
+    assert_eq!(phase(&cache, 1), None);
+}
+
+#[test]
+fn another_batch_of_the_same_object_name_takes_the_place() {
+    let cache = BatchCache::default();
+    cache.seen(&batch("a", 1, 10, "Succeeded"));
+    cache.seen(&batch("b", 1, 20, "Pending"));
+    assert_eq!(phase(&cache, 1), Some(Phase::Pending));
+    cache.deleted("a");
+    assert_eq!(phase(&cache, 1), Some(Phase::Pending));
+    assert_eq!(cache.by_name("ns", "name-a"), None);
+}
+
+#[test]
+fn an_id_that_is_claimed_by_another_object_stays_where_it_is() {
+    let squatter = changed("s", 1, 99, "Failed", |batch| {
+        batch["metadata"]["name"] = json!("squatter");
+        batch["status"]["id"] = json!(1);
+    });
+    let cache = BatchCache::default();
+    cache.seen(&squatter);
+    assert_eq!(phase(&cache, 1), Some(Phase::Failed));
+    cache.seen(&batch("a", 1, 10, "Running"));
+    cache.seen(&squatter);
+    assert_eq!(phase(&cache, 1), Some(Phase::Running));
+    cache.deleted("s");
+    assert_eq!(phase(&cache, 1), Some(Phase::Running));
+}
+
+#[test]
+fn a_listing_removes_what_it_does_not_show_and_spares_what_was_created_meanwhile() {
+    let cache = BatchCache::default();
+    cache.seen(&batch("a", 1, 10, "Running"));
+    cache.created(&batch("b", 2, 11, "Pending"));
+    cache.listing_begins(None);
+    cache.created(&batch("c", 3, 12, "Pending"));
+    cache.listing_ends(None, &HashSet::from(["b".to_owned()]));
+    assert_eq!((phase(&cache, 1), phase(&cache, 2), phase(&cache, 3)), (None, Some(Phase::Pending), Some(Phase::Pending)));
+    cache.listing_begins(Some("other"));
+    cache.listing_ends(Some("other"), &HashSet::new());
+    assert_eq!(cache.list("ns", None).0, 2);
+}
+
+#[test]
+fn a_batch_applied_with_kubectl_shows_once_it_has_its_id() {
+    let cache = BatchCache::default();
+    let applied = |id: Option<i32>| {
+        changed("k", 0, 10 + u64::from(id.is_some()), "Pending", |batch| {
+            batch["metadata"]["labels"] = json!({});
+            batch["metadata"]["name"] = json!("pi");
+            batch["status"]["id"] = json!(id);
+        })
+    };
+    cache.seen(&applied(None));
+    assert_eq!(cache.list("ns", None).0, 0);
+    cache.seen(&applied(Some(4)));
+    assert_eq!(cache.by_id("ns", 4).unwrap().object_name, "pi");
+}
+
+#[test]
+fn deletions_are_remembered_within_a_bound() {
+    let cache = BatchCache::default();
+    (0..MAX_DELETED + 500).for_each(|n| cache.deleted(&n.to_string()));
+    let inner = cache.read();
+    assert_eq!((inner.deleted.len(), inner.deleted_in_order.len()), (MAX_DELETED, MAX_DELETED));
+}
+
+proptest! {
+    #[test]
+    fn whatever_the_order_of_news_the_newest_is_shown(order in Just((1u64..=6).collect::<Vec<_>>()).prop_shuffle()) {
+        let phases = ["Pending", "Starting", "Starting", "Running", "Running", "Succeeded"];
+        let cache = BatchCache::default();
+        let mut last = 0;
+        for version in order {
+            cache.seen(&batch("a", 1, version, phases[usize::try_from(version - 1).unwrap()]));
+            let shown = phase(&cache, 1).unwrap();
+            let rank = Phase::ALL.iter().position(|phase| *phase == shown).unwrap();
+            prop_assert!(rank >= last);
+            last = rank;
+        }
+        prop_assert_eq!(phase(&cache, 1), Some(Phase::Succeeded));
+    }
+}

@@ -1,0 +1,189 @@
+//! The watches that feed the caches. They go on for ever: what breaks is tried again with a growing pause, and
+//! the caches serve what they have meanwhile.
+//!
+//! # RBAC needed
+//! `sparkbatches`: `list` and `watch`; `namespaces`: `list` and `watch`. In all namespaces, or where the
+//! configuration names namespaces, in those: the watch of a namespace's own object selects it by name, so a
+//! rule with `resourceNames` covers it.
+
+use std::collections::HashSet;
+use std::fmt::Debug;
+
+use futures::stream::StreamExt as _;
+use futures::{Stream, future};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::PartialObjectMeta;
+use kube::core::DeserializeGuard;
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Api, Client, Resource, ResourceExt as _};
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use super::cache::BatchCache;
+use super::namespaces::NamespaceCache;
+use crate::api::SparkBatch;
+
+/// How many watches there are, and how many of them have shown everything once.
+pub(super) struct Progress {
+    synced: watch::Sender<usize>,
+    wanted: usize,
+}
+
+impl Progress {
+    /// Of the watches of `namespaces`; none stands for all.
+    pub(super) fn of(namespaces: &[String]) -> Self {
+        Self { synced: watch::Sender::new(0), wanted: 2 * namespaces.len().max(1) }
+    }
+
+    /// Whether the caches are complete.
+    pub(super) fn is_synced(&self) -> bool {
+        *self.synced.borrow() >= self.wanted
+    }
+
+    /// Waits for the caches to be complete.
+    pub(super) async fn synced(&self) {
+        let mut synced = self.synced.subscribe();
+        // The sender lives as long as `self`, so this ends with the condition only.
+        drop(synced.wait_for(|synced| *synced >= self.wanted).await);
+    }
+}
+
+/// Feeds the caches, until dropped.
+pub(super) async fn feed(
+    client: &Client,
+    namespaces: &[String],
+    batches: &BatchCache,
+    known: &NamespaceCache,
+    progress: &Progress,
+) {
+    let scopes: Vec<Option<&str>> =
+        if namespaces.is_empty() { vec![None] } else { namespaces.iter().map(|name| Some(name.as_str())).collect() };
+    let feeds = scopes.into_iter().map(|scope| async move {
+        let batches = async {
+            let mut sink = BatchSink { cache: batches, scope, listed: HashSet::new() };
+            follow(batch_events(client, scope), progress, "sparkbatches", |event| sink.take(event)).await;
+        };
+        let namespaces = async {
+            let mut sink = NamespaceSink { cache: known, scope, listed: HashSet::new() };
+            follow(namespace_events(client, scope), progress, "namespaces", |event| sink.take(event)).await;
+        };
+        future::join(batches, namespaces).await;
+    });
+    future::join_all(feeds).await;
+}
+
+type Guarded = DeserializeGuard<SparkBatch>;
+type NamespaceMeta = PartialObjectMeta<Namespace>;
+
+fn batch_events(client: &Client, scope: Option<&str>) -> impl Stream<Item = watcher::Result<Event<Guarded>>> + use<> {
+    let api: Api<Guarded> = match scope {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    };
+    watcher(api, watcher::Config::default()).default_backoff()
+}
+
+fn namespace_events(
+    client: &Client,
+    scope: Option<&str>,
+) -> impl Stream<Item = watcher::Result<Event<NamespaceMeta>>> + use<> {
+    let config = match scope {
+        Some(namespace) => watcher::Config::default().fields(&format!("metadata.name={namespace}")),
+        None => watcher::Config::default(),
+    };
+    watcher(Api::<NamespaceMeta>::all(client.clone()), config).default_backoff()
+}
+
+async fn follow<K: Debug>(
+    events: impl Stream<Item = watcher::Result<Event<K>>>,
+    progress: &Progress,
+    resource: &str,
+    mut take: impl FnMut(Event<K>),
+) {
+    let mut events = std::pin::pin!(events);
+    let (mut synced, mut failing) = (false, false);
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(event) => {
+                if failing {
+                    info!(resource, "watch is back");
+                    failing = false;
+                }
+                let done = matches!(event, Event::InitDone);
+                take(event);
+                if done && !synced {
+                    synced = true;
+                    progress.synced.send_modify(|count| *count += 1);
+                }
+            }
+            Err(error) => {
+                failing = true;
+                warn!(resource, %error, "watch failed; serving what is known and trying again");
+            }
+        }
+    }
+}
+
+struct BatchSink<'a> {
+    cache: &'a BatchCache,
+    scope: Option<&'a str>,
+    listed: HashSet<String>,
+}
+
+impl BatchSink<'_> {
+    fn take(&mut self, event: Event<Guarded>) {
+        match event {
+            Event::Init => {
+                self.listed.clear();
+                self.cache.listing_begins(self.scope);
+            }
+            Event::InitApply(batch) => {
+                self.listed.extend(batch.uid());
+                self.seen(batch);
+            }
+            Event::InitDone => self.cache.listing_ends(self.scope, &std::mem::take(&mut self.listed)),
+            Event::Apply(batch) => self.seen(batch),
+            Event::Delete(batch) => {
+                if let Some(uid) = batch.uid() {
+                    self.cache.deleted(&uid);
+                }
+            }
+        }
+    }
+
+    fn seen(&self, DeserializeGuard(batch): Guarded) {
+        match batch {
+            Ok(batch) => self.cache.seen(&batch),
+            // The version that was understood goes on to be shown; a deletion is one in any case.
+            Err(invalid) => match invalid.metadata.uid.filter(|_| invalid.metadata.deletion_timestamp.is_some()) {
+                Some(uid) => self.cache.deleted(&uid),
+                None => {
+                    let (namespace, name) = (invalid.metadata.namespace, invalid.metadata.name);
+                    warn!(?namespace, ?name, "a SparkBatch does not follow its definition; it is not shown");
+                }
+            },
+        }
+    }
+}
+
+struct NamespaceSink<'a> {
+    cache: &'a NamespaceCache,
+    scope: Option<&'a str>,
+    listed: HashSet<String>,
+}
+
+impl NamespaceSink<'_> {
+    fn take(&mut self, event: Event<NamespaceMeta>) {
+        match event {
+            Event::Init => self.listed.clear(),
+            Event::InitApply(namespace) => {
+                self.listed.insert(namespace.name_any());
+                self.cache.seen(&namespace);
+            }
+            Event::InitDone => self.cache.listing_ends(self.scope, &std::mem::take(&mut self.listed)),
+            Event::Apply(namespace) => self.cache.seen(&namespace),
+            Event::Delete(namespace) => self.cache.deleted(namespace.meta().name.as_deref().unwrap_or_default()),
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! The bodies of answers. Keys, their order and which of them are null are Livy's; clients depend on it.
+
+use serde::Serialize;
+
+use super::{BatchView, Dialect, LivyState};
+
+/// One batch, as an answer shows it.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub enum BatchBody<'a> {
+    /// Livy 0.9: `BatchSessionView`.
+    Apache(ApacheBatch<'a>),
+    /// The managed services' answer to a read.
+    Instance(InstanceBatch<'a>),
+    /// The managed services' answer to a POST.
+    InstanceCreated(InstanceCreated<'a>),
+}
+
+/// Livy 0.9: `BatchSessionView`. All eight keys are always there: Airflow, pylivy and livy-submit look for them.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ApacheBatch<'a> {
+    id: i32,
+    name: Option<&'a str>,
+    owner: Option<&'a str>,
+    proxy_user: Option<&'a str>,
+    state: LivyState,
+    app_id: Option<&'a str>,
+    app_info: ApacheAppInfo,
+    log: [&'a str; 0],
+}
+
+/// Livy 0.9: `AppInfo`.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ApacheAppInfo {
+    driver_log_url: Option<String>,
+    spark_ui_url: Option<String>,
+    executor_log_urls: Option<String>,
+}
+
+/// A batch in the managed services' words.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InstanceBatch<'a> {
+    id: i32,
+    app_id: Option<&'a str>,
+    app_info: InstanceAppInfo,
+    state: LivyState,
+}
+
+/// The managed services' `appInfo`.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct InstanceAppInfo {
+    spark_ui_url: Option<String>,
+}
+
+/// The managed services' answer to a POST: their documents list `appId` and `appInfo`, their samples show
+/// `app_info`. Clients of either find what they look for.
+#[derive(Clone, Debug, Serialize)]
+pub struct InstanceCreated<'a> {
+    id: i32,
+    #[serde(rename = "appId")]
+    app_id: Option<&'a str>,
+    #[serde(rename = "appInfo")]
+    app_info: InstanceAppInfo,
+    #[serde(rename = "app_info")]
+    sample_app_info: Empty,
+    state: LivyState,
+}
+
+/// `{}`.
+#[derive(Clone, Debug, Default, Serialize)]
+struct Empty {}
+
+impl<'a> BatchBody<'a> {
+    /// The answer to a read of one batch, and an entry of a list.
+    #[must_use]
+    pub fn read(view: &'a BatchView, dialect: Dialect) -> Self {
+        let state = LivyState::of(view.phase, view.suspended, dialect);
+        match dialect {
+            Dialect::Apache => Self::Apache(ApacheBatch {
+                id: view.id,
+                name: view.name.as_deref(),
+                owner: view.owner.as_deref(),
+                proxy_user: view.proxy_user.as_deref(),
+                state,
+                app_id: view.app_id.as_deref(),
+                app_info: ApacheAppInfo::default(),
+                log: [],
+            }),
+            Dialect::Instance => Self::Instance(InstanceBatch {
+                id: view.id,
+                app_id: view.app_id.as_deref(),
+                app_info: InstanceAppInfo::default(),
+                state,
+            }),
+        }
+    }
+
+    /// The answer to a POST.
+    #[must_use]
+    pub fn created(view: &'a BatchView, dialect: Dialect) -> Self {
+        match Self::read(view, dialect) {
+            Self::Instance(InstanceBatch { id, app_id, app_info, state }) => {
+                Self::InstanceCreated(InstanceCreated { id, app_id, app_info, sample_app_info: Empty {}, state })
+            }
+            body => body,
+        }
+    }
+}
+
+/// A list of batches.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub enum BatchListBody<'a> {
+    /// Livy 0.9: `SessionServlet`, `GET /`.
+    Apache {
+        /// The offset that was asked for, unchanged.
+        from: i32,
+        /// All batches that there are, not those of this page.
+        total: usize,
+        /// This page.
+        sessions: Vec<BatchBody<'a>>,
+    },
+    /// The managed services' list.
+    Instance {
+        /// Always 0: there are no pages.
+        from: i32,
+        /// Every batch.
+        sessions: Vec<BatchBody<'a>>,
+        /// Number of batches.
+        total: usize,
+    },
+}
+
+impl<'a> BatchListBody<'a> {
+    /// The page of `total` batches that starts at `from`.
+    #[must_use]
+    pub fn new(from: i32, total: usize, page: impl Iterator<Item = &'a BatchView>, dialect: Dialect) -> Self {
+        let sessions = page.map(|view| BatchBody::read(view, dialect)).collect();
+        match dialect {
+            Dialect::Apache => Self::Apache { from, total, sessions },
+            Dialect::Instance => Self::Instance { from, sessions, total },
+        }
+    }
+}
+
+/// The state of a batch. Livy 0.9: `SessionServlet`, `GET /:id/state`.
+#[derive(Clone, Debug, Serialize)]
+pub struct StateBody {
+    id: i32,
+    state: LivyState,
+}
+
+impl StateBody {
+    /// The state of `view`.
+    #[must_use]
+    pub fn new(view: &BatchView, dialect: Dialect) -> Self {
+        Self { id: view.id, state: LivyState::of(view.phase, view.suspended, dialect) }
+    }
+}
+
+/// Lines of a log. Livy 0.9: `SessionServlet.serializeLogs`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LogBody {
+    /// Id of the batch.
+    pub id: i32,
+    /// Offset of the first line.
+    pub from: usize,
+    /// All lines that there are.
+    pub total: usize,
+    /// The lines.
+    pub log: Vec<String>,
+}
+
+/// What happened, or what is wrong. Livy 0.9: `ResponseMessage`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Message<'a> {
+    /// The text.
+    pub msg: &'a str,
+}
+
+/// The server's version. Livy 0.9: `LivyServer`, `GET /version`.
+///
+/// Clients want it to begin with three numbers, and those of Livy tell them which API to speak.
+#[derive(Clone, Debug, Serialize)]
+pub struct VersionBody {
+    url: &'static str,
+    branch: &'static str,
+    revision: &'static str,
+    version: &'static str,
+    date: &'static str,
+    user: &'static str,
+}
+
+impl Default for VersionBody {
+    fn default() -> Self {
+        let version = concat!("0.9.0-sparkbatch.", env!("CARGO_PKG_VERSION"));
+        Self { url: "", branch: "", revision: "", version, date: "", user: "" }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::Phase;
+
+    fn view() -> BatchView {
+        BatchView {
+            uid: "u".into(),
+            object_name: "batch-14".into(),
+            id: 14,
+            name: None,
+            owner: None,
+            proxy_user: None,
+            phase: Phase::Succeeded,
+            suspended: false,
+            app_id: Some("app-20201213175030-0000".into()),
+            driver_pod: None,
+        }
+    }
+
+    fn text(body: &impl Serialize) -> String {
+        serde_json::to_string(body).unwrap()
+    }
+
+    #[test]
+    fn an_apache_batch_has_all_keys_of_livy_in_livys_order() {
+        let new = BatchView { app_id: None, phase: Phase::Pending, ..view() };
+        for body in [BatchBody::read(&new, Dialect::Apache), BatchBody::created(&new, Dialect::Apache)] {
+            assert_eq!(
+                text(&body),
+                r#"{"id":14,"name":null,"owner":null,"proxyUser":null,"state":"starting","appId":null,"appInfo":{"driverLogUrl":null,"sparkUiUrl":null,"executorLogUrls":null},"log":[]}"#
+            );
+        }
+    }
+
+    #[test]
+    fn an_instance_batch_is_the_sample_of_the_documents() {
+        assert_eq!(
+            text(&BatchBody::read(&view(), Dialect::Instance)),
+            r#"{"id":14,"appId":"app-20201213175030-0000","appInfo":{"sparkUiUrl":null},"state":"success"}"#
+        );
+        assert_eq!(text(&StateBody::new(&view(), Dialect::Instance)), r#"{"id":14,"state":"success"}"#);
+    }
+
+    #[test]
+    fn an_instances_answer_to_a_post_has_the_keys_of_the_sample_and_of_the_table() {
+        let new = BatchView { app_id: None, phase: Phase::Pending, ..view() };
+        assert_eq!(
+            text(&BatchBody::created(&new, Dialect::Instance)),
+            r#"{"id":14,"appId":null,"appInfo":{"sparkUiUrl":null},"app_info":{},"state":"not_started"}"#
+        );
+    }
+
+    #[test]
+    fn lists_keep_the_order_of_keys_of_their_dialect() {
+        let empty = |dialect| text(&BatchListBody::new(0, 0, std::iter::empty(), dialect));
+        assert_eq!(empty(Dialect::Apache), r#"{"from":0,"total":0,"sessions":[]}"#);
+        assert_eq!(empty(Dialect::Instance), r#"{"from":0,"sessions":[],"total":0}"#);
+    }
+
+    #[test]
+    fn the_version_begins_with_three_numbers() {
+        let version = serde_json::to_value(VersionBody::default()).unwrap();
+        assert!(version["version"].as_str().unwrap().starts_with("0.9.0-sparkbatch."));
+        assert_eq!(version.as_object().unwrap().len(), 6);
+    }
+}

@@ -1,0 +1,54 @@
+//! The little of a `SparkBatch` that answers are made of.
+
+use crate::api::{ANNOTATION_OWNER, Phase, SparkBatch};
+
+/// What an answer says of a batch, and what the facade needs to find its driver. Nothing else of the resource
+/// is kept: a process may hold a hundred thousand of these.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BatchView {
+    /// Uid of the resource.
+    pub uid: String,
+    /// Name of the resource.
+    pub object_name: String,
+    /// Livy's id.
+    pub id: i32,
+    /// Livy's name.
+    pub name: Option<String>,
+    /// The user who submitted it.
+    pub owner: Option<String>,
+    /// The user whom the driver impersonates.
+    pub proxy_user: Option<String>,
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// Whether it is told to wait.
+    pub suspended: bool,
+    /// Id of the Spark application.
+    pub app_id: Option<String>,
+    /// Name of the driver's pod.
+    pub driver_pod: Option<String>,
+}
+
+impl BatchView {
+    /// The view of `batch`; `None` while it has no id, and once it is being deleted: Livy forgets a batch with
+    /// its DELETE.
+    #[must_use]
+    pub fn of(batch: &SparkBatch) -> Option<Self> {
+        let metadata = &batch.metadata;
+        if metadata.deletion_timestamp.is_some() {
+            return None;
+        }
+        let status = batch.status.as_ref();
+        Some(Self {
+            uid: metadata.uid.clone()?,
+            object_name: metadata.name.clone()?,
+            id: batch.batch_id().filter(|&id| id >= 0)?,
+            name: batch.spec.name.clone(),
+            owner: metadata.annotations.as_ref().and_then(|all| all.get(ANNOTATION_OWNER)).cloned(),
+            proxy_user: batch.spec.proxy_user.clone(),
+            phase: batch.phase(),
+            suspended: batch.spec.suspend.unwrap_or_default(),
+            app_id: status.and_then(|status| status.app_id.clone()),
+            driver_pod: status.and_then(|status| status.driver.as_ref()).map(|driver| driver.pod_name.clone()),
+        })
+    }
+}

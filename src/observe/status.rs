@@ -1,0 +1,221 @@
+//! A batch's next status.
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use super::{DriverFacts, DriverState, Outcome};
+use crate::api::{DriverStatus, ExecutorCounts, Phase, SparkBatchStatus, conditions_for};
+
+/// All that is known of a batch at one moment.
+#[derive(Clone, Debug)]
+pub struct Observation<'a> {
+    /// What it means.
+    pub outcome: Outcome,
+    /// The attempt.
+    pub attempt: i32,
+    /// The attempt's application id.
+    pub app_id: Option<String>,
+    /// The attempt's driver pod, where there is one.
+    pub driver: Option<&'a DriverFacts>,
+    /// The attempt's executors.
+    pub executors: Option<ExecutorCounts>,
+    /// Generation of the spec that was looked at.
+    pub generation: i64,
+}
+
+/// The status after `previous`. A final status stays as it is, whatever is observed after it.
+#[must_use]
+pub fn next_status(previous: &SparkBatchStatus, seen: &Observation<'_>, now: Timestamp) -> SparkBatchStatus {
+    if previous.phase.is_final() {
+        return previous.clone();
+    }
+    let Outcome { phase, reason, message } = &seen.outcome;
+    let same_attempt = previous.attempt == Some(seen.attempt);
+    let kept = |value| if same_attempt { value } else { None };
+    let end = seen.driver.and_then(|driver| match &driver.state {
+        DriverState::Ended(end) => Some(end),
+        _ => None,
+    });
+    let running_since = seen.driver.and_then(|driver| match &driver.state {
+        DriverState::Running { since } => *since,
+        DriverState::Ended(end) => end.started,
+        DriverState::Waiting { .. } => None,
+    });
+    let driver = seen.driver.map(|driver| DriverStatus {
+        pod_name: driver.pod_name.clone(),
+        pod_uid: driver.pod_uid.clone(),
+        exit_code: end.and_then(|end| end.exit_code),
+    });
+    let message = (!message.is_empty()).then(|| message.clone());
+    SparkBatchStatus {
+        id: previous.id,
+        phase: *phase,
+        reason: Some(*reason),
+        app_id: seen.app_id.clone().or_else(|| same_attempt.then(|| previous.app_id.clone()).flatten()),
+        attempt: Some(seen.attempt),
+        driver: driver.or_else(|| same_attempt.then(|| previous.driver.clone()).flatten()),
+        executors: seen.executors.or(previous.executors).map(|counts| at_end(counts, *phase)),
+        start_time: kept(previous.start_time).or_else(|| seen.driver.and_then(|driver| driver.created)),
+        running_time: kept(previous.running_time).or(running_since),
+        completion_time: phase.is_final().then(|| end.and_then(|end| end.finished).unwrap_or(now)),
+        conditions: conditions_for(
+            *phase,
+            *reason,
+            message.as_deref().unwrap_or_default(),
+            seen.generation,
+            &previous.conditions,
+            now,
+        ),
+        message,
+        observed_generation: Some(seen.generation),
+    }
+}
+
+/// A driver takes its executors with it: a final status shows none at work.
+fn at_end(counts: ExecutorCounts, phase: Phase) -> ExecutorCounts {
+    if phase.is_final() { ExecutorCounts { pending: 0, running: 0, ..counts } } else { counts }
+}
+
+/// The JSON merge patch (RFC 7386) that turns `old` into `new`; `None` if they are the same.
+#[must_use]
+pub fn merge_patch(old: &Value, new: &Value) -> Option<Value> {
+    let (Value::Object(old), Value::Object(new)) = (old, new) else {
+        return (old != new).then(|| new.clone());
+    };
+    let mut patch = Map::new();
+    for (key, value) in new {
+        let change = match old.get(key) {
+            Some(before) => merge_patch(before, value),
+            None => Some(value.clone()),
+        };
+        patch.extend(change.map(|change| (key.clone(), change)));
+    }
+    patch.extend(old.keys().filter(|key| !new.contains_key(*key)).map(|key| (key.clone(), Value::Null)));
+    (!patch.is_empty()).then_some(Value::Object(patch))
+}
+
+impl SparkBatchStatus {
+    /// Whether `other` says the same but for the counts of executors, which need not be written at once.
+    #[must_use]
+    pub fn differs_only_in_executors(&self, other: &Self) -> bool {
+        self.executors != other.executors && Self { executors: other.executors, ..self.clone() } == *other
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::api::Reason;
+    use crate::observe::{DriverEnd, EndCause, outcome};
+
+    fn state() -> impl Strategy<Value = DriverState> {
+        let waiting = prop::sample::select(vec![Reason::DriverPending, Reason::Unschedulable, Reason::ImagePullFailed])
+            .prop_map(|reason| DriverState::Waiting { reason, message: String::new() });
+        let ended = (any::<u8>(), prop::sample::select(vec![EndCause::Exit, EndCause::OutOfMemory, EndCause::Evicted]))
+            .prop_map(|(code, cause)| {
+                let exit_code = Some(i32::from(code));
+                DriverState::Ended(DriverEnd {
+                    cause,
+                    exit_code,
+                    message: String::new(),
+                    started: None,
+                    finished: None,
+                })
+            });
+        prop_oneof![waiting, Just(DriverState::Running { since: None }), ended]
+    }
+
+    fn facts(state: DriverState, deleted: bool) -> DriverFacts {
+        let created = Some(Timestamp::UNIX_EPOCH);
+        DriverFacts {
+            pod_name: "d".into(),
+            pod_uid: "u".into(),
+            owner_uid: None,
+            attempt: Some(1),
+            created,
+            deleted,
+            state,
+        }
+    }
+
+    fn observe(previous: &SparkBatchStatus, driver: &DriverFacts, now: Timestamp) -> SparkBatchStatus {
+        let outcome = outcome(driver, jiff::SignedDuration::from_secs(600), now);
+        let seen = Observation {
+            outcome,
+            attempt: 1,
+            app_id: Some("spark-1".into()),
+            driver: Some(driver),
+            executors: Some(ExecutorCounts::default()),
+            generation: 1,
+        };
+        next_status(previous, &seen, now)
+    }
+
+    proptest! {
+        #[test]
+        fn a_final_phase_never_changes(states in prop::collection::vec((state(), any::<bool>(), 0i64..2000), 1..20)) {
+            let mut status = SparkBatchStatus::default();
+            for (state, deleted, second) in states {
+                let next = observe(&status, &facts(state, deleted), Timestamp::from_second(second).unwrap());
+                if status.phase.is_final() {
+                    prop_assert_eq!(&next, &status);
+                }
+                status = next;
+            }
+        }
+
+        #[test]
+        fn a_merge_patch_leads_from_one_status_to_the_next(states in prop::collection::vec((state(), any::<bool>(), 0i64..2000), 1..8)) {
+            let mut status = SparkBatchStatus::default();
+            for (state, deleted, second) in states {
+                let next = observe(&status, &facts(state, deleted), Timestamp::from_second(second).unwrap());
+                let (old, new) = (serde_json::to_value(&status).unwrap(), serde_json::to_value(&next).unwrap());
+                let mut patched = old.clone();
+                if let Some(patch) = merge_patch(&old, &new) {
+                    apply(&mut patched, &patch);
+                }
+                prop_assert_eq!(patched, new);
+                status = next;
+            }
+        }
+    }
+
+    /// RFC 7386, section 2.
+    fn apply(target: &mut Value, patch: &Value) {
+        let Value::Object(patch) = patch else {
+            *target = patch.clone();
+            return;
+        };
+        if !target.is_object() {
+            *target = json!({});
+        }
+        for (key, value) in patch {
+            let target = target.as_object_mut().unwrap();
+            if value.is_null() {
+                target.remove(key);
+            } else {
+                apply(target.entry(key.clone()).or_insert(Value::Null), value);
+            }
+        }
+    }
+
+    #[test]
+    fn an_unchanged_status_needs_no_patch() {
+        let driver = facts(DriverState::Running { since: None }, false);
+        let status = observe(&SparkBatchStatus::default(), &driver, Timestamp::UNIX_EPOCH);
+        let again = observe(&status, &driver, Timestamp::from_second(100).unwrap());
+        assert_eq!(merge_patch(&serde_json::to_value(&status).unwrap(), &serde_json::to_value(&again).unwrap()), None);
+    }
+
+    #[test]
+    fn a_status_stays_small_whatever_happens() {
+        let message = "é".repeat(1024);
+        let end = DriverEnd { cause: EndCause::Exit, exit_code: Some(1), message, started: None, finished: None };
+        let status =
+            observe(&SparkBatchStatus::default(), &facts(DriverState::Ended(end), false), Timestamp::UNIX_EPOCH);
+        assert!(serde_json::to_vec(&status).unwrap().len() < 8192);
+    }
+}

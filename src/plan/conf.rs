@@ -1,0 +1,173 @@
+//! The conf of a batch: what it asks for, in the order of precedence, and what the operator adds.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::LocalObjectReference;
+
+use super::{CONF_DIR, Defaults, EXECUTOR_CONTAINER, EXECUTOR_TEMPLATE_FILE, ValidatedBatch};
+use crate::api::jvm_size::parse_mib;
+use crate::api::validation::Problem;
+use crate::api::{ContainerResources, SparkBatchSpec};
+use crate::spark::{Language, SparkConf, in_image};
+
+/// Defaults that any batch may override.
+///
+/// Without a `ConfigMap` per application and with executors polled from the API server's cache, a driver
+/// costs the API server least; Ivy's own default directory is not writable for the image's user.
+const DEFAULTS: &[(&str, &str)] = &[
+    ("spark.kubernetes.executor.disableConfigMap", "true"),
+    ("spark.kubernetes.executor.enablePollingWithResourceVersion", "true"),
+    ("spark.jars.ivy", "/tmp/.ivy2"),
+];
+
+/// What a batch asks for: operator defaults, then confFrom, then conf, then the typed fields.
+pub(super) fn requested(
+    spec: &SparkBatchSpec,
+    referenced: &[BTreeMap<String, String>],
+    defaults: &Defaults,
+) -> SparkConf {
+    let mut conf = SparkConf::default();
+    DEFAULTS.iter().for_each(|(key, value)| conf.set(key, *value));
+    conf.layer(&defaults.conf);
+    let image_defaults = [
+        ("spark.kubernetes.container.image", &defaults.image),
+        ("spark.kubernetes.container.image.pullPolicy", &defaults.image_pull_policy),
+    ];
+    set_all(&mut conf, image_defaults);
+    referenced.iter().for_each(|layer| conf.layer(layer));
+    conf.layer(&spec.conf);
+    set_typed(&mut conf, spec);
+    conf
+}
+
+fn set_typed(conf: &mut SparkConf, spec: &SparkBatchSpec) {
+    let number = |value: Option<i32>| value.map(|value| value.to_string());
+    let typed = [
+        ("spark.app.name", &spec.name),
+        ("spark.driver.memory", &spec.driver_memory),
+        ("spark.driver.cores", &number(spec.driver_cores)),
+        ("spark.executor.memory", &spec.executor_memory),
+        ("spark.executor.cores", &number(spec.executor_cores)),
+        ("spark.executor.instances", &number(spec.num_executors)),
+        ("spark.yarn.queue", &spec.queue),
+        ("spark.kubernetes.container.image", &spec.image),
+        ("spark.kubernetes.container.image.pullPolicy", &spec.image_pull_policy),
+    ];
+    set_all(conf, typed);
+    if !spec.image_pull_secrets.is_empty() {
+        let names: Vec<_> = spec.image_pull_secrets.iter().map(|secret| secret.name.as_str()).collect();
+        conf.set("spark.kubernetes.container.image.pullSecrets", names.join(","));
+    }
+    // The launcher hands the driver's size to the JVM as it is, which knows neither `1gb` nor a bare number.
+    for key in ["spark.driver.memory", "spark.executor.memory"] {
+        if let Some(Ok(mib)) = conf.get(key).map(parse_mib) {
+            conf.set(key, format!("{mib}m"));
+        }
+    }
+    prepend_files(conf, spec);
+    if let Some(resources) = spec.executor.as_ref().and_then(|executor| executor.resources.as_ref()) {
+        set_executor_cpu(conf, resources);
+    }
+}
+
+/// A jar given as the application's file goes into `spark.jars` too: spark-submit does so on the client, and
+/// the driver, which runs in client mode inside the pod, does not.
+///
+/// Spark: `SparkSubmit.prepareSubmitEnvironment` (`isKubernetesClusterModeDriver`).
+fn prepend_files(conf: &mut SparkConf, spec: &SparkBatchSpec) {
+    let uris = |uris: &[String]| uris.iter().map(|uri| in_image(uri)).collect::<Vec<_>>();
+    let mut jars = uris(&spec.jars);
+    if Language::of_file(&spec.file) == Language::Java {
+        jars.insert(0, in_image(&spec.file));
+    }
+    conf.prepend("spark.jars", jars);
+    conf.prepend("spark.submit.pyFiles", uris(&spec.py_files));
+    conf.prepend("spark.files", uris(&spec.files));
+    conf.prepend("spark.archives", uris(&spec.archives));
+}
+
+/// Spark sets an executor's CPU from these keys, over whatever the template says.
+///
+/// Spark: `BasicExecutorFeatureStep`.
+fn set_executor_cpu(conf: &mut SparkConf, resources: &ContainerResources) {
+    let cpu = |resources: &BTreeMap<String, _>| {
+        resources.get("cpu").map(|cpu: &k8s_openapi::apimachinery::pkg::api::resource::Quantity| cpu.0.clone())
+    };
+    let cpus = [
+        ("spark.kubernetes.executor.request.cores", &cpu(&resources.requests)),
+        ("spark.kubernetes.executor.limit.cores", &cpu(&resources.limits)),
+    ];
+    set_all(conf, cpus);
+}
+
+fn set_all<'a>(conf: &mut SparkConf, values: impl IntoIterator<Item = (&'a str, &'a Option<String>)>) {
+    for (key, value) in values {
+        if let Some(value) = value {
+            conf.set(key, value.as_str());
+        }
+    }
+}
+
+/// Rules that only the whole conf can be held against.
+pub(super) fn problems(conf: &SparkConf) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for key in ["spark.executor.instances", "spark.driver.cores", "spark.executor.cores"] {
+        let least = i32::from(key != "spark.executor.instances");
+        if conf.get(key).is_some_and(|value| value.parse::<i32>().map_or(true, |value| value < least)) {
+            problems.push(Problem::new(format!("conf.{key}"), format!("must be a whole number from {least}")));
+        }
+    }
+    let policy = conf.get("spark.kubernetes.container.image.pullPolicy").unwrap_or("IfNotPresent");
+    if !["Always", "IfNotPresent", "Never"].contains(&policy) {
+        problems.push(Problem::new("imagePullPolicy", "must be Always, IfNotPresent or Never"));
+    }
+    problems
+}
+
+/// Executors at the start. Spark: `SchedulerBackendUtils`, `Utils.getDynamicAllocationInitialExecutors`.
+pub(super) fn requested_executors(conf: &SparkConf) -> i32 {
+    let number = |key| conf.get(key).and_then(|value| value.parse::<i32>().ok());
+    let instances = number("spark.executor.instances");
+    if conf.get("spark.dynamicAllocation.enabled") != Some("true") {
+        return instances.unwrap_or(2);
+    }
+    let least = number("spark.dynamicAllocation.minExecutors").unwrap_or(0);
+    let initial = number("spark.dynamicAllocation.initialExecutors").unwrap_or(least);
+    initial.max(least).max(instances.unwrap_or(0))
+}
+
+/// The pull secrets, from the typed field or the conf key.
+pub(super) fn pull_secrets(conf: &SparkConf) -> Vec<LocalObjectReference> {
+    let names = conf.get("spark.kubernetes.container.image.pullSecrets").unwrap_or_default().split(',').map(str::trim);
+    names.filter(|name| !name.is_empty()).map(|name| LocalObjectReference { name: name.to_owned() }).collect()
+}
+
+/// The driver's whole conf: what the batch asks for, under what the operator sets.
+pub(super) fn complete(batch: &ValidatedBatch) -> SparkConf {
+    let mut conf = batch.conf.clone();
+    let template = format!("{CONF_DIR}/{EXECUTOR_TEMPLATE_FILE}");
+    let submit_time = batch.submit_time.as_millisecond().to_string();
+    let factor = batch.memory.overhead_factor.to_string();
+    let heap = format!("{}m", batch.memory.heap_mib);
+    let set = [
+        ("spark.master", "k8s://https://kubernetes.default.svc"),
+        ("spark.submit.deployMode", "cluster"),
+        ("spark.app.id", &batch.app_id),
+        ("spark.app.submitTime", &submit_time),
+        ("spark.driver.memory", &heap),
+        ("spark.driver.port", "7078"),
+        ("spark.driver.blockManager.port", "7079"),
+        ("spark.kubernetes.namespace", &batch.namespace),
+        ("spark.kubernetes.submitInDriver", "true"),
+        ("spark.kubernetes.resource.type", batch.language.resource_type()),
+        ("spark.kubernetes.memoryOverheadFactor", &factor),
+        ("spark.kubernetes.authenticate.driver.serviceAccountName", &batch.service_account),
+        ("spark.kubernetes.driver.pod.name", &batch.names.driver_pod),
+        ("spark.kubernetes.driver.resourceNamePrefix", &batch.names.prefix),
+        ("spark.kubernetes.executor.podNamePrefix", &batch.names.prefix),
+        ("spark.kubernetes.executor.podTemplateFile", &template),
+        ("spark.kubernetes.executor.podTemplateContainerName", EXECUTOR_CONTAINER),
+    ];
+    set.into_iter().for_each(|(key, value)| conf.set(key, value));
+    conf
+}

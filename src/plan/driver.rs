@@ -1,0 +1,213 @@
+//! The driver pod and its Secret.
+//!
+//! Spark: the feature steps of `KubernetesDriverBuilder`. Deliberate differences, and why:
+//! - `spark.driver.host` is the pod's own address: no headless Service, no wait for DNS.
+//! - Properties are in a Secret and not in a `ConfigMap`: credentials travel in conf.
+//! - No `spark-version` label (the operator does not know the image's version) and no port for Spark Connect.
+//! - Restricted security context, no service links, the end of the log as termination message, owner reference.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::{
+    Container, ContainerPort, EnvVar, EnvVarSource, ObjectFieldSelector, Pod, PodSpec, ResourceRequirements, Secret,
+    SecretVolumeSource, Volume, VolumeMount,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::{CONF_DIR, EXECUTOR_TEMPLATE_FILE, PROPERTIES_FILE, ValidatedBatch, conf, executor, pod};
+use crate::api::{DRIVER_CONTAINER, LABEL_SPARK_APP_SELECTOR, LABEL_SPARK_ROLE, ROLE_DRIVER};
+use crate::spark::{app_name_label, escape_arg, to_properties};
+
+const CONF_VOLUME: &str = "spark-conf-volume-driver";
+const LOCAL_DIR: &str = "/var/data/spark";
+/// Seconds that a driver has to end by itself: with those of its executors, less than the 30 in which a
+/// deleted batch is promised to be gone.
+const TERMINATION_GRACE_SECONDS: i64 = 15;
+
+/// The driver pod.
+pub(super) fn pod(batch: &ValidatedBatch) -> Pod {
+    let (volumes, mounts, local_dirs) = volumes(batch);
+    let container = Container {
+        name: DRIVER_CONTAINER.to_owned(),
+        image: Some(batch.image.clone()),
+        image_pull_policy: Some(batch.image_pull_policy.clone()),
+        args: Some(args(batch)),
+        ports: Some(ports(batch)),
+        env: Some(env(batch, &local_dirs)),
+        env_from: pod::non_empty(batch.driver.env_from.clone()),
+        resources: Some(resources(batch)),
+        volume_mounts: Some(mounts),
+        security_context: Some(pod::container_security_context()),
+        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
+        ..Container::default()
+    };
+    Pod {
+        metadata: metadata(batch),
+        spec: Some(PodSpec {
+            containers: vec![container],
+            volumes: Some(volumes),
+            restart_policy: Some("Never".to_owned()),
+            service_account_name: Some(batch.service_account.clone()),
+            automount_service_account_token: Some(true),
+            enable_service_links: Some(false),
+            image_pull_secrets: pod::non_empty(batch.image_pull_secrets.clone()),
+            node_selector: pod::non_empty(node_selector(batch)),
+            tolerations: pod::non_empty(batch.driver.tolerations.clone()),
+            security_context: Some(pod::security_context()),
+            termination_grace_period_seconds: Some(TERMINATION_GRACE_SECONDS),
+            ..PodSpec::default()
+        }),
+        status: None,
+    }
+}
+
+/// The Secret: immutable, since it is also the record that the attempt's pod was created.
+pub(super) fn secret(batch: &ValidatedBatch) -> Secret {
+    let files =
+        [(PROPERTIES_FILE, to_properties(&conf::complete(batch))), (EXECUTOR_TEMPLATE_FILE, executor::template(batch))];
+    Secret {
+        metadata: ObjectMeta {
+            name: Some(batch.names.conf_secret.clone()),
+            namespace: Some(batch.namespace.clone()),
+            labels: Some(pod::labels(batch, &crate::api::PodSettings::default())),
+            owner_references: Some(vec![batch.owner_reference.clone()]),
+            ..ObjectMeta::default()
+        },
+        immutable: Some(true),
+        data: Some(files.map(|(name, text)| (name.to_owned(), ByteString(text.into_bytes()))).into()),
+        ..Secret::default()
+    }
+}
+
+/// Spark: `BasicDriverFeatureStep`, `KubernetesDriverConf.labels`.
+fn metadata(batch: &ValidatedBatch) -> ObjectMeta {
+    let mut labels: BTreeMap<_, _> = owned(batch.conf.under("spark.kubernetes.driver.label."));
+    labels.extend(pod::labels(batch, &batch.driver));
+    labels.insert(LABEL_SPARK_APP_SELECTOR.to_owned(), batch.app_id.clone());
+    labels.insert("spark-app-name".to_owned(), app_name_label(&batch.app_name));
+    labels.insert(LABEL_SPARK_ROLE.to_owned(), ROLE_DRIVER.to_owned());
+    let mut annotations: BTreeMap<_, _> = owned(batch.conf.under("spark.kubernetes.driver.annotation."));
+    annotations.extend(batch.driver.annotations.clone());
+    ObjectMeta {
+        name: Some(batch.names.driver_pod.clone()),
+        namespace: Some(batch.namespace.clone()),
+        labels: Some(labels),
+        annotations: pod::non_empty(annotations),
+        owner_references: Some(vec![batch.owner_reference.clone()]),
+        ..ObjectMeta::default()
+    }
+}
+
+/// Spark: `DriverCommandFeatureStep`. The image's entrypoint hands these to spark-submit in client mode.
+fn args(batch: &ValidatedBatch) -> Vec<String> {
+    let mut args = vec!["driver".to_owned()];
+    if let Some(user) = &batch.proxy_user {
+        args.extend(["--proxy-user".to_owned(), escape_arg(user)]);
+    }
+    args.extend([
+        "--properties-file".to_owned(),
+        format!("{CONF_DIR}/{PROPERTIES_FILE}"),
+        "--conf".to_owned(),
+        "spark.driver.host=$(SPARK_DRIVER_BIND_ADDRESS)".to_owned(),
+        "--class".to_owned(),
+        escape_arg(&batch.class),
+        escape_arg(&batch.file),
+    ]);
+    args.extend(batch.args.iter().map(|arg| escape_arg(arg)));
+    args
+}
+
+fn ports(batch: &ValidatedBatch) -> Vec<ContainerPort> {
+    let ui = batch.conf.get("spark.ui.port").and_then(|port| port.parse().ok()).unwrap_or(4040);
+    [("driver-rpc-port", 7078), ("blockmanager", 7079), ("spark-ui", ui)]
+        .into_iter()
+        .map(|(name, port)| ContainerPort {
+            name: Some(name.to_owned()),
+            container_port: port,
+            protocol: Some("TCP".to_owned()),
+            ..ContainerPort::default()
+        })
+        .collect()
+}
+
+/// In Kubernetes the last of two variables with one name counts, so the operator's come last.
+fn env(batch: &ValidatedBatch, local_dirs: &[String]) -> Vec<EnvVar> {
+    let value =
+        |name: &str, value: &str| EnvVar { name: name.to_owned(), value: Some(value.to_owned()), ..EnvVar::default() };
+    let address = ObjectFieldSelector { api_version: Some("v1".to_owned()), field_path: "status.podIP".to_owned() };
+    let bind_address = EnvVar {
+        name: "SPARK_DRIVER_BIND_ADDRESS".to_owned(),
+        value_from: Some(EnvVarSource { field_ref: Some(address), ..EnvVarSource::default() }),
+        ..EnvVar::default()
+    };
+    let mut env: Vec<_> =
+        batch.conf.under("spark.kubernetes.driverEnv.").map(|(name, text)| value(name, text)).collect();
+    env.retain(|variable| batch.driver.env.iter().all(|own| own.name != variable.name));
+    env.extend(batch.driver.env.iter().cloned());
+    env.extend([
+        value("SPARK_USER", &batch.user),
+        value("SPARK_APPLICATION_ID", &batch.app_id),
+        bind_address,
+        value("SPARK_LOCAL_DIRS", &local_dirs.join(",")),
+        value("SPARK_CONF_DIR", CONF_DIR),
+    ]);
+    env
+}
+
+/// Spark: `BasicDriverFeatureStep`.
+fn resources(batch: &ValidatedBatch) -> ResourceRequirements {
+    let own = batch.driver.resources.clone().unwrap_or_default();
+    let quantity = |text: &str| Quantity(text.to_owned());
+    let memory = Quantity(format!("{}Mi", batch.memory.total_mib));
+    let cores = batch.conf.get("spark.kubernetes.driver.request.cores").or(batch.conf.get("spark.driver.cores"));
+    let cpu = own.requests.get("cpu").cloned().unwrap_or_else(|| quantity(cores.unwrap_or("1")));
+    let limit = own.limits.get("cpu").cloned().or(batch.conf.get("spark.kubernetes.driver.limit.cores").map(quantity));
+    let mut requests = pod::other_resources(&own.requests);
+    requests.extend([("cpu".to_owned(), cpu), ("memory".to_owned(), memory.clone())]);
+    let mut limits = pod::other_resources(&own.limits);
+    limits.insert("memory".to_owned(), memory);
+    limits.extend(limit.map(|limit| ("cpu".to_owned(), limit)));
+    ResourceRequirements { requests: Some(requests), limits: Some(limits), ..ResourceRequirements::default() }
+}
+
+/// Volumes, their mounts, and the directories for Spark's shuffle and spill files.
+///
+/// Spark: `LocalDirsFeatureStep` (a user's volume named `spark-local-dir-*` takes the place of its own).
+fn volumes(batch: &ValidatedBatch) -> (Vec<Volume>, Vec<VolumeMount>, Vec<String>) {
+    let mut volumes = vec![Volume {
+        name: CONF_VOLUME.to_owned(),
+        secret: Some(SecretVolumeSource {
+            secret_name: Some(batch.names.conf_secret.clone()),
+            ..SecretVolumeSource::default()
+        }),
+        ..Volume::default()
+    }];
+    let mut mounts = vec![VolumeMount { read_only: Some(true), ..pod::mount(CONF_VOLUME, CONF_DIR) }];
+    pod::add_volumes(batch, &batch.driver, &mut volumes, &mut mounts);
+    let own = batch.driver.volume_mounts.iter().filter(|mount| mount.name.starts_with("spark-local-dir-"));
+    let mut local_dirs: Vec<_> = own.map(|mount| mount.mount_path.clone()).collect();
+    if local_dirs.is_empty() {
+        let in_memory = batch.conf.get("spark.kubernetes.local.dirs.tmpfs") == Some("true");
+        let dirs = batch.conf.get("spark.local.dir").unwrap_or(LOCAL_DIR).split(',').map(str::trim);
+        for (index, dir) in dirs.filter(|dir| !dir.is_empty()).enumerate() {
+            let name = format!("spark-local-dir-{}", index + 1);
+            volumes.push(pod::empty_dir(&name, in_memory.then_some("Memory")));
+            mounts.push(pod::mount(&name, dir));
+            local_dirs.push(dir.to_owned());
+        }
+    }
+    (volumes, mounts, local_dirs)
+}
+
+fn node_selector(batch: &ValidatedBatch) -> BTreeMap<String, String> {
+    let mut selector: BTreeMap<_, _> = owned(batch.conf.under("spark.kubernetes.node.selector."));
+    selector.extend(owned(batch.conf.under("spark.kubernetes.driver.node.selector.")));
+    selector.extend(batch.driver.node_selector.clone());
+    selector
+}
+
+fn owned<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> BTreeMap<String, String> {
+    pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+}

@@ -1,0 +1,54 @@
+//! The template from which Spark, inside the driver, makes executor pods.
+//!
+//! Spark adds to it what it computes: image, command, CPU, memory, its own labels, environment and local
+//! directories (`BasicExecutorFeatureStep`, `LocalDirsFeatureStep`).
+
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, ResourceRequirements};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::{EXECUTOR_CONTAINER, ValidatedBatch, pod};
+
+/// The template, as the text of a file. JSON is YAML, and is written the same way by every version.
+pub(super) fn template(batch: &ValidatedBatch) -> String {
+    // A Pod is made of maps with string keys only, so that it always has a JSON form.
+    serde_json::to_string_pretty(&pod_template(batch)).unwrap_or_default()
+}
+
+fn pod_template(batch: &ValidatedBatch) -> Pod {
+    let settings = &batch.executor;
+    let resources = settings.resources.clone().unwrap_or_default();
+    let (mut volumes, mut mounts) = (Vec::new(), Vec::new());
+    pod::add_volumes(batch, settings, &mut volumes, &mut mounts);
+    let container = Container {
+        name: EXECUTOR_CONTAINER.to_owned(),
+        env: pod::non_empty(settings.env.clone()),
+        env_from: pod::non_empty(settings.env_from.clone()),
+        volume_mounts: Some(mounts),
+        resources: Some(ResourceRequirements {
+            requests: pod::non_empty(pod::other_resources(&resources.requests)),
+            limits: pod::non_empty(pod::other_resources(&resources.limits)),
+            ..ResourceRequirements::default()
+        }),
+        security_context: Some(pod::container_security_context()),
+        ..Container::default()
+    };
+    Pod {
+        metadata: ObjectMeta {
+            labels: Some(pod::labels(batch, settings)),
+            annotations: pod::non_empty(settings.annotations.clone()),
+            ..ObjectMeta::default()
+        },
+        spec: Some(PodSpec {
+            containers: vec![container],
+            volumes: Some(volumes),
+            node_selector: pod::non_empty(settings.node_selector.clone()),
+            tolerations: pod::non_empty(settings.tolerations.clone()),
+            // Executors talk to their driver only; a token would be one more thing for a job to lose.
+            automount_service_account_token: Some(false),
+            enable_service_links: Some(false),
+            security_context: Some(pod::security_context()),
+            ..PodSpec::default()
+        }),
+        status: None,
+    }
+}
