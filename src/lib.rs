@@ -6,13 +6,18 @@
 //! ```
 //!
 //! The resource is the only meeting point: the facade never sees a pod set, the controller never sees a
-//! Livy type. Pure modules ([`api`]) decide and name no client, runtime,
+//! Livy type. Pure modules ([`api`], [`livy`], [`spark`], [`plan`], [`observe`]) decide and name no client, runtime,
 //! HTTP, environment, file system or clock; the others act. `tests/architecture.rs` holds this.
 
+pub mod admin;
 pub mod api;
+pub mod cli;
 pub mod controller;
+pub mod facade;
 pub mod ids;
 pub mod livy;
 pub mod observe;
 pub mod plan;
+pub mod shutdown;
 pub mod spark;
+pub mod telemetry;

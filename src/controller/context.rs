@@ -1,11 +1,13 @@
 //! What every reconciliation works with.
 
 use jiff::{SignedDuration, Timestamp};
-use kube::Client;
+use kube::{Client, Resource as _};
 use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::reflector::Store;
 
 use super::memory::Memory;
 use super::pods::PodIndex;
+use super::watches::GuardedBatch;
 use crate::api::MANAGER;
 use crate::ids::IdAllocator;
 use crate::plan::Defaults;
@@ -26,16 +28,23 @@ pub(super) struct Context {
     pub(super) client: Client,
     pub(super) ids: IdAllocator,
     pub(super) config: ControllerConfig,
+    pub(super) batches: Store<GuardedBatch>,
     pub(super) pods: PodIndex,
     pub(super) memory: Memory,
     pub(super) recorder: Recorder,
 }
 
 impl Context {
-    pub(super) fn new(client: Client, ids: IdAllocator, config: ControllerConfig) -> Self {
+    pub(super) fn new(client: Client, ids: IdAllocator, config: ControllerConfig, batches: Store<GuardedBatch>) -> Self {
         let reporter = Reporter { controller: MANAGER.to_owned(), instance: None };
         let recorder = Recorder::new(client.clone(), reporter);
-        Self { client, ids, config, pods: PodIndex::default(), memory: Memory::default(), recorder }
+        Self { client, ids, config, batches, pods: PodIndex::default(), memory: Memory::default(), recorder }
+    }
+
+    /// The highest batch id that is known of in a namespace; 0 if none is.
+    pub(super) fn highest_id(&self, namespace: &str) -> i32 {
+        let batches = self.batches.state_filter(|batch| batch.meta().namespace.as_deref() == Some(namespace));
+        batches.iter().filter_map(|batch| batch.0.as_ref().ok()?.batch_id()).max().unwrap_or(0)
     }
 
     /// The time, asked for in one place.

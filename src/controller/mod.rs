@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use futures::{StreamExt as _, stream};
 use kube::Client;
-use kube::runtime::applier;
+use kube::runtime::{applier, reflector};
 use kube::runtime::controller::{Config, Error as ApplierError};
 use tokio_util::sync::CancellationToken;
 
@@ -41,8 +41,9 @@ pub async fn run(
     ready: impl FnOnce() + Send,
 ) {
     let concurrency = config.concurrency;
-    let context = Arc::new(Context::new(client, ids, config));
-    let (store, batches) = watches::batches(&context);
+    let (store, cache) = reflector::store();
+    let context = Arc::new(Context::new(client, ids, config, store.clone()));
+    let batches = watches::batches(&context, cache);
     let pods = watches::pods(&context);
     // The queue's end starts the applier's own shutdown, which finishes what runs.
     let queue = Box::pin(stream::select(batches, pods).take_until(cancel.clone().cancelled_owned()));

@@ -198,10 +198,11 @@ impl Step<'_> {
         if let Some(id) = self.batch.batch_id() {
             return Some(id);
         }
-        match self.context.ids.next(&self.key().0, 0).await {
+        let (namespace, _) = self.key();
+        match self.context.ids.next(&namespace, self.context.highest_id(&namespace)).await {
             Ok(id) => Some(id),
             Err(error) => {
-                tracing::warn!(namespace = self.key().0, name = self.batch.name_any(), %error, "no id for a batch yet");
+                tracing::warn!(namespace, name = self.batch.name_any(), %error, "no id for a batch yet");
                 None
             }
         }

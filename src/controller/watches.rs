@@ -6,9 +6,9 @@ use futures::{Stream, StreamExt as _, future, stream};
 use k8s_openapi::api::core::v1::Pod;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{ReconcileReason, ReconcileRequest};
-use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::reflector::{ObjectRef, store::Writer};
 use kube::runtime::watcher::{self, Event, watcher};
-use kube::runtime::{WatchStreamExt as _, reflector as reflect};
+use kube::runtime::{WatchStreamExt as _, reflector};
 use kube::{Api, ResourceExt as _};
 
 use super::context::Context;
@@ -18,16 +18,16 @@ use crate::api::{LABEL_BATCH, SparkBatch, SparkBatchSpec};
 pub(super) type GuardedBatch = DeserializeGuard<SparkBatch>;
 pub(super) type Request = ReconcileRequest<GuardedBatch>;
 
-/// The cache of batches, and those to look at since they changed.
+/// The batches to look at since they changed. Keeps their cache.
 pub(super) fn batches(
     context: &Arc<Context>,
-) -> (Store<GuardedBatch>, impl Stream<Item = Result<Request, watcher::Error>> + use<>) {
-    let (store, writer) = reflector::store();
+    cache: Writer<GuardedBatch>,
+) -> impl Stream<Item = Result<Request, watcher::Error>> + use<> {
     let api: Api<GuardedBatch> = Api::all(context.client.clone());
     let events = watcher(api, watcher::Config::default()).default_backoff().modify(trim);
     let context = Arc::clone(context);
     let mut listed: Vec<ObjectRef<GuardedBatch>> = Vec::new();
-    let requests = reflect(writer, events).flat_map(move |event| {
+    reflector(cache, events).flat_map(move |event| {
         let touched = match event {
             Ok(Event::Apply(batch)) => vec![ObjectRef::from_obj(&batch)],
             // Listed batches can be looked up only once the listing is complete.
@@ -50,8 +50,7 @@ pub(super) fn batches(
             }
         };
         stream::iter(touched.into_iter().map(|batch| request(batch, ReconcileReason::ObjectUpdated)))
-    });
-    (store, requests)
+    })
 }
 
 /// The batches to look at since their pods changed. Keeps the index of pods.

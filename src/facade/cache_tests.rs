@@ -98,7 +98,10 @@ fn a_listing_removes_what_it_does_not_show_and_spares_what_was_created_meanwhile
     cache.listing_begins(None);
     cache.created(&batch("c", 3, 12, "Pending"));
     cache.listing_ends(None, &HashSet::from(["b".to_owned()]));
-    assert_eq!((phase(&cache, 1), phase(&cache, 2), phase(&cache, 3)), (None, Some(Phase::Pending), Some(Phase::Pending)));
+    assert_eq!(
+        (phase(&cache, 1), phase(&cache, 2), phase(&cache, 3)),
+        (None, Some(Phase::Pending), Some(Phase::Pending))
+    );
     cache.listing_begins(Some("other"));
     cache.listing_ends(Some("other"), &HashSet::new());
     assert_eq!(cache.list("ns", None).0, 2);

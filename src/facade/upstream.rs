@@ -144,7 +144,8 @@ mod tests {
 
     #[test]
     fn the_api_servers_rules_are_shown_and_values_of_conf_are_not() {
-        let text = invalid(&status(&[("spec.driverCores", "must be at least 1"), ("spec.conf", "Invalid value: s3cr3t")]));
+        let text =
+            invalid(&status(&[("spec.driverCores", "must be at least 1"), ("spec.conf", "Invalid value: s3cr3t")]));
         assert_eq!(
             text,
             "Rejected, Reason: driverCores: must be at least 1; conf: the API server refuses a key or value"

@@ -108,8 +108,7 @@ fn root(field: &str) -> &str {
 /// The problems in words: Livy's where it has some, else the field and its rule.
 fn reasons(problems: &[Problem]) -> Vec<String> {
     let owned: Vec<&str> = problems.iter().filter_map(owned_key).collect();
-    let mut reasons: Vec<String> =
-        problems.iter().filter(|problem| owned_key(problem).is_none()).map(reason).collect();
+    let mut reasons: Vec<String> = problems.iter().filter(|problem| owned_key(problem).is_none()).map(reason).collect();
     if !owned.is_empty() {
         let keys = owned.join(", ");
         reasons.push(format!(

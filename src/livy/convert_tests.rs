@@ -19,7 +19,10 @@ fn spec(body: &Value) -> SparkBatchSpec {
 #[case("{}", "Rejected, Reason: requirement failed: File is required.")]
 #[case(r#"{"file":null}"#, "Rejected, Reason: requirement failed: File is required.")]
 #[case(r#"{"file":""}"#, "Rejected, Reason: requirement failed: File is required.")]
-#[case(r#"{"file":"x.jar","className":"C"}"#, "Rejected, Reason: requirement failed: Path 'x.jar' is not absolute. (file: ")]
+#[case(
+    r#"{"file":"x.jar","className":"C"}"#,
+    "Rejected, Reason: requirement failed: Path 'x.jar' is not absolute. (file: "
+)]
 #[case(r#"{"file":5}"#, "Rejected, Reason: requirement failed: Path '5' is not absolute. (file: ")]
 #[case(r#"{"file":"/a.py","name":"123"}"#, "Rejected, Reason: Invalid session name: 123 (")]
 #[case(r#"{"file":"/a.py","name":123}"#, "Rejected, Reason: Invalid session name: 123 (")]
@@ -59,10 +62,16 @@ fn what_is_no_json_object_is_refused(#[case] body: &str, #[case] start: &str) {
 #[case(r#"{"file":"/a.py","args":["a",null]}"#, "args[1]: must be a string, not null")]
 #[case(r#"{"file":"/a.py","jars":{}}"#, "jars: must be a list of strings, not an object")]
 #[case(r#"{"file":"/a.py","conf":[]}"#, "conf: must be an object of strings, not a list")]
-#[case(r#"{"file":"/a.py","conf":{"spark.a":{"b":1}}}"#, "conf: the value of 'spark.a' must be a string, not an object")]
+#[case(
+    r#"{"file":"/a.py","conf":{"spark.a":{"b":1}}}"#,
+    "conf: the value of 'spark.a' must be a string, not an object"
+)]
 #[case(r#"{"file":"/a.py","driverCores":2.7}"#, "driverCores: must be a whole number")]
 #[case(r#"{"file":"/a.py","driverCores":"two"}"#, "driverCores: must be a whole number")]
-#[case(r#"{"file":"/a.py","driverCores":true}"#, "driverCores: must be a whole number of at most 2147483647, such as 2, not a boolean")]
+#[case(
+    r#"{"file":"/a.py","driverCores":true}"#,
+    "driverCores: must be a whole number of at most 2147483647, such as 2, not a boolean"
+)]
 #[case(r#"{"file":"/a.py","numExecutors":99999999999}"#, "numExecutors: must be a whole number of at most 2147483647")]
 #[case(r#"{"file":"/a.py","numExecutors":1e999}"#, "numExecutors: must be a whole number")]
 #[case(r#"{"file":"/a.py","numExecutors":-1}"#, "numExecutors: must be from 0 to 100000")]
@@ -81,7 +90,8 @@ fn each_wrong_field_is_named_with_its_rule(#[case] body: &str, #[case] part: &st
 
 #[test]
 fn all_problems_are_told_at_once() {
-    let text = refusal(r#"{"file":"x.py","driverCores":"a","args":7,"bogus":1,"conf":{"spark.master":"x"},"name":"1"}"#);
+    let text =
+        refusal(r#"{"file":"x.py","driverCores":"a","args":7,"bogus":1,"conf":{"spark.master":"x"},"name":"1"}"#);
     for part in ["Path 'x.py'", "driverCores:", "args:", "\"bogus\"", "spark.master", "Invalid session name: 1"] {
         assert!(text.contains(part), "{text}");
     }
@@ -121,7 +131,8 @@ fn deep_nesting_is_refused_and_costs_no_stack() {
 
 #[test]
 fn null_is_absent() {
-    let nulls: Value = FIELDS.iter().filter(|field| **field != "file").map(|field| ((*field).to_owned(), Value::Null)).collect();
+    let nulls: Value =
+        FIELDS.iter().filter(|field| **field != "file").map(|field| ((*field).to_owned(), Value::Null)).collect();
     let mut body = nulls;
     body["file"] = json!("/a.py");
     assert_eq!(spec(&body), SparkBatchSpec { file: "/a.py".into(), ..SparkBatchSpec::default() });
@@ -134,7 +145,8 @@ fn scalars_are_taken_as_livy_takes_them() {
         "numExecutors":3}"#;
     let spec = read_spec(body, Dialect::Apache).unwrap();
     assert_eq!(spec.args, ["1", "2.50", "true", "x"]);
-    let conf = [("spark.a", "1"), ("spark.b", "true"), ("spark.d", "123456789012345678901234567890"), ("spark.e", "1.10")];
+    let conf =
+        [("spark.a", "1"), ("spark.b", "true"), ("spark.d", "123456789012345678901234567890"), ("spark.e", "1.10")];
     assert_eq!(spec.conf, conf.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
     assert_eq!((spec.driver_memory.as_deref(), spec.driver_cores), (Some("512"), Some(2)));
     assert_eq!((spec.executor_cores, spec.num_executors), (Some(4), Some(3)));

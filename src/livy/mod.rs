@@ -15,8 +15,8 @@ mod view;
 
 pub use answers::{BatchBody, BatchListBody, LogBody, Message, StateBody, VersionBody};
 pub use convert::{Rejection, read_spec, spec_of};
-pub use paging::{DEFAULT_SIZE, MAX_LIST_SIZE, MAX_LOG_LINES, list_range, log_window, parse_int};
 pub use paging::{BadInteger, LogWindow};
+pub use paging::{DEFAULT_SIZE, MAX_LIST_SIZE, MAX_LOG_LINES, list_range, log_window, parse_int};
 pub use request::{BatchRequest, FIELDS};
 pub use state::LivyState;
 pub use view::BatchView;

@@ -53,12 +53,15 @@ wait_gone() {
   done
 }
 
-# Daemons and shims that no record names: a run that was killed between starting one and writing it down.
+# Daemons that no record names, because a run was killed between starting one and writing it down, or somebody has
+# deleted the folder; and shims, with the containers below them.
 stop_unrecorded() {
-  local file
+  local file name
   while read -r file; do
-    file=${file#/proc/}
-    kill -9 "${file%/environ}" 2> /dev/null || true
+    pid=${file//[!0-9]/}
+    { read -r name < "/proc/$pid/comm"; } 2> /dev/null || continue
+    if [[ $name == containerd-shim* ]]; then pkill -9 -P "$pid" || true; fi
+    kill -9 "$pid" 2> /dev/null || true
   done < <(grep -slzxF "$owner_mark" /proc/[0-9]*/environ || true)
 }
 

@@ -187,8 +187,9 @@ remove_traces() {
   done
   if [[ -z $(other_kubernetes) ]]; then
     rm -f /var/lib/kubelet/device-plugins/{DEPRECATION,kubelet.sock,kubelet_internal_checkpoint}
+    # cgroups that have processes stay
+    find /sys/fs/cgroup/{,*/}k8s.io -depth -type d -exec rmdir {} \; 2> /dev/null || true
   fi
   # folders that others may use too go if they are empty
   rmdir --parents --ignore-fail-on-non-empty /var/lib/cni/results /var/lib/cni/cache/results /var/lib/kubelet/device-plugins /var/log/containers /run/containerd/s 2> /dev/null || true
-  rmdir /sys/fs/cgroup/{,*/}k8s.io 2> /dev/null || true
 }

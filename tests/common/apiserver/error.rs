@@ -38,21 +38,12 @@ impl ApiError {
             504 => "Timeout",
             _ => "InternalError",
         };
-        Self {
-            code,
-            reason,
-            message: message.into(),
-            details: json!({}),
-            retry_after: None,
-        }
+        Self { code, reason, message: message.into(), details: json!({}), retry_after: None }
     }
 
     /// 422 for `field` of an object of this kind.
     pub fn invalid(kind: &Kind, name: &str, field: &str, cause: &str, message: &str) -> Self {
-        let mut error = Self::new(
-            422,
-            format!("{} \"{name}\" is invalid: {field}: {message}", kind.kind),
-        );
+        let mut error = Self::new(422, format!("{} \"{name}\" is invalid: {field}: {message}", kind.kind));
         error.details = json!({
             "name": name, "kind": kind.kind, "group": kind.group,
             "causes": [{"reason": cause, "message": message, "field": field}],
@@ -78,11 +69,7 @@ impl ApiError {
 
     pub(super) fn conflict(kind: &Kind, name: &str, why: &str) -> Self {
         let what = kind.qualified();
-        Self::new(
-            409,
-            format!("Operation cannot be fulfilled on {what} \"{name}\": {why}"),
-        )
-        .about(kind, name)
+        Self::new(409, format!("Operation cannot be fulfilled on {what} \"{name}\": {why}")).about(kind, name)
     }
 
     pub(super) fn modified(kind: &Kind, name: &str) -> Self {

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::{ApiServer, error::ApiError, http::Call, watch::Cut};
+use super::{ApiServer, calls::Call, error::ApiError};
 
 /// Code run by a fault, with the server unlocked.
 pub type Hook = Arc<dyn Fn(&ApiServer) + Send + Sync>;
@@ -26,6 +26,7 @@ pub struct Fault {
 
 /// What becomes of one request.
 #[derive(Clone, Default)]
+#[allow(clippy::struct_excessive_bools)]
 pub(super) struct Plan {
     /// Break the connection before anything is applied.
     pub(super) refuse: bool,
@@ -90,7 +91,7 @@ impl Fault {
     }
 
     /// Only about the clients with this label.
-    pub fn from_client(mut self, label: &str) -> Self {
+    pub fn by_client(mut self, label: &str) -> Self {
         self.client = Some(label.to_owned());
         self
     }
@@ -175,9 +176,7 @@ impl Fault {
 
     fn matches(&self, call: &Call) -> bool {
         let either = |wanted: &str, given: &str| wanted == "*" || wanted == given;
-        let same = |wanted: &Option<String>, given: Option<&str>| {
-            wanted.is_none() || wanted.as_deref() == given
-        };
+        let same = |wanted: &Option<String>, given: Option<&str>| wanted.is_none() || wanted.as_deref() == given;
         either(&self.verb, call.verb)
             && either(&self.resource, &call.resource)
             && same(&self.name, call.name.as_deref())
@@ -208,7 +207,7 @@ struct Process {
 /// All rules, and all client processes by number.
 #[derive(Default)]
 pub(super) struct Faults {
-    rules: Vec<Fault>,
+    pub(super) rules: Vec<Fault>,
     processes: Vec<Process>,
     pub(super) holding: usize,
     pub(super) releases: u64,
@@ -216,11 +215,7 @@ pub(super) struct Faults {
 
 impl Faults {
     pub(super) fn connect(&mut self, label: &str) -> usize {
-        self.processes.push(Process {
-            label: label.to_owned(),
-            dead: false,
-            crash: None,
-        });
+        self.processes.push(Process { label: label.to_owned(), dead: false, crash: None });
         self.processes.len() - 1
     }
 
@@ -239,9 +234,14 @@ impl Faults {
     }
 
     /// The newest process with this label.
-    fn newest(&self, label: &str) -> usize {
+    pub(super) fn newest(&self, label: &str) -> usize {
         let found = self.processes.iter().rposition(|p| p.label == label);
         found.unwrap_or_else(|| panic!("no client is labelled {label}"))
+    }
+
+    pub(super) fn arm(&mut self, label: &str, crash: Crash) {
+        let at = self.newest(label);
+        self.processes[at].crash = Some(crash);
     }
 
     /// What becomes of this call.
@@ -273,94 +273,5 @@ impl Faults {
             }
         }
         plan
-    }
-}
-
-impl ApiServer {
-    /// Adds a rule; rules stay until [`ApiServer::clear_faults`], all that are due act together.
-    pub fn inject(&self, fault: Fault) {
-        self.lock().faults.rules.push(fault);
-    }
-
-    /// Forgets all rules; requests held by them stay held.
-    pub fn clear_faults(&self) {
-        self.lock().faults.rules.clear();
-    }
-
-    /// How many requests [`Fault::hold`] keeps waiting now.
-    pub fn held(&self) -> usize {
-        self.lock().faults.holding
-    }
-
-    /// Lets all held requests go on.
-    pub fn release_held(&self) {
-        self.change(|state| state.faults.releases += 1);
-    }
-
-    /// Arms a crash of the newest client with this label. Once dead, it stays so, with all its
-    /// clones; a client made later with the same label is the restarted process.
-    pub fn crash(&self, label: &str, crash: Crash) {
-        let mut state = self.lock();
-        let at = state.faults.newest(label);
-        state.faults.processes[at].crash = Some(crash);
-    }
-
-    /// Kills the newest client with this label now.
-    pub fn kill(&self, label: &str) {
-        self.change(|state| {
-            let at = state.faults.newest(label);
-            state.faults.die(at);
-            state.watches.cut_client(at);
-        });
-    }
-
-    /// Whether the newest client with this label is dead.
-    pub fn is_dead(&self, label: &str) -> bool {
-        let state = self.lock();
-        state.faults.is_dead(state.faults.newest(label))
-    }
-
-    /// Keeps the watch events of a kind back: caches go stale.
-    pub fn hold_watches(&self, plural: &str) {
-        self.lock().watches.hold(plural, true);
-    }
-
-    /// Delivers the watch events kept back, and the coming ones at once.
-    pub fn release_watches(&self, plural: &str) {
-        self.change(|state| state.watches.hold(plural, false));
-    }
-
-    /// Ends all watches of a kind (`*`: of all) as if their time was over.
-    pub fn end_watches(&self, plural: &str) {
-        self.change(|state| state.watches.cut(plural, Cut::Cleanly));
-    }
-
-    /// Breaks the connections of all watches of a kind (`*`: of all).
-    pub fn break_watches(&self, plural: &str) {
-        self.change(|state| state.watches.cut(plural, Cut::Broken));
-    }
-
-    /// Ends all watches of a kind, and makes all versions they know too old: they have to relist.
-    pub fn expire_watches(&self, plural: &str) {
-        self.change(|state| {
-            state.compact();
-            state.watches.cut(plural, Cut::Cleanly);
-        });
-    }
-
-    /// Sends a bookmark to all watches of a kind that asked for them.
-    pub fn send_bookmarks(&self, plural: &str) {
-        self.change(|state| state.watches.bookmark(plural));
-    }
-
-    /// How many watches of a kind are open.
-    pub fn open_watches(&self, plural: &str) -> usize {
-        self.lock().watches.count(plural)
-    }
-
-    /// Whether a watch of the kind is open and every one has been sent all there is.
-    pub fn watches_caught_up(&self, plural: &str) -> bool {
-        let state = self.lock();
-        state.watches.caught_up(plural, state.version)
     }
 }

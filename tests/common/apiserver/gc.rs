@@ -49,9 +49,7 @@ impl State {
             self.orphan_dependents(&old);
         }
         let outcome = if waits {
-            let shorter = old["metadata"]["deletionGracePeriodSeconds"]
-                .as_i64()
-                .is_none_or(|seconds| grace < seconds);
+            let shorter = old["metadata"]["deletionGracePeriodSeconds"].as_i64().is_none_or(|seconds| grace < seconds);
             if !is_deleting(&old) || shorter || policy == "Foreground" {
                 let at = self.clock + SignedDuration::from_secs(grace);
                 if !is_deleting(&old)
@@ -81,11 +79,7 @@ impl State {
     fn grace(&self, kind: &Kind, object: &Value, options: &Value) -> i64 {
         let finished = matches!(text(object, "/status/phase"), Some("Succeeded" | "Failed"));
         let scheduled = text(object, "/spec/nodeName").is_some_and(|node| !node.is_empty());
-        if kind.plural != "pods"
-            || !self.options.graceful_pod_deletion
-            || finished
-            || !scheduled
-        {
+        if kind.plural != "pods" || !self.options.graceful_pod_deletion || finished || !scheduled {
             return 0;
         }
         options["gracePeriodSeconds"]
@@ -114,11 +108,7 @@ impl State {
     }
 
     fn collect_once(&mut self) -> bool {
-        let living: BTreeSet<String> = self
-            .objects
-            .values()
-            .map(|object| meta(object, "uid").to_owned())
-            .collect();
+        let living: BTreeSet<String> = self.objects.values().map(|object| meta(object, "uid").to_owned()).collect();
         let foreground: BTreeSet<String> = self
             .objects
             .values()
@@ -135,8 +125,7 @@ impl State {
                     !owners.is_empty()
                         && owners.iter().all(|owner| {
                             let uid = owner["uid"].as_str().unwrap_or_default();
-                            foreground.contains(uid)
-                                || (self.knows(owner) && !living.contains(uid))
+                            foreground.contains(uid) || (self.knows(owner) && !living.contains(uid))
                         })
                 })
             })
@@ -184,9 +173,7 @@ impl State {
 
     /// Whether the owner is of a kind this server has, so that its absence means something.
     fn knows(&self, owner: &Value) -> bool {
-        self.kinds.iter().any(|kind| {
-            owner["kind"] == kind.kind && owner["apiVersion"] == kind.api_version().as_str()
-        })
+        self.kinds.iter().any(|kind| owner["kind"] == kind.kind && owner["apiVersion"] == kind.api_version().as_str())
     }
 
     fn orphan_dependents(&mut self, owner: &Value) {
@@ -209,9 +196,7 @@ impl State {
 }
 
 fn has_finalizer(object: &Value, name: &str) -> bool {
-    object["metadata"]["finalizers"]
-        .as_array()
-        .is_some_and(|list| list.iter().any(|finalizer| finalizer == name))
+    object["metadata"]["finalizers"].as_array().is_some_and(|list| list.iter().any(|finalizer| finalizer == name))
 }
 
 fn preconditions(kind: &Kind, object: &Value, wanted: &Value) -> Result<(), ApiError> {
@@ -219,10 +204,8 @@ fn preconditions(kind: &Kind, object: &Value, wanted: &Value) -> Result<(), ApiE
     if let Some(uid) = wanted["uid"].as_str()
         && uid != meta(object, "uid")
     {
-        let why = format!(
-            "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
-            meta(object, "uid")
-        );
+        let why =
+            format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", meta(object, "uid"));
         return Err(ApiError::conflict(kind, name, &why));
     }
     if let Some(version) = wanted["resourceVersion"].as_str()

@@ -67,13 +67,7 @@ impl ApiServer {
 
     /// Changes an object in place, as another writer would: it gets a new version, and a new
     /// generation if anything but metadata and status changes. `change` must not use the server.
-    pub fn update(
-        &self,
-        plural: &str,
-        namespace: &str,
-        name: &str,
-        change: impl FnOnce(&mut Value),
-    ) -> Value {
+    pub fn update(&self, plural: &str, namespace: &str, name: &str, change: impl FnOnce(&mut Value)) -> Value {
         self.change(|state| {
             let kind = state.kind(plural);
             let key = key(&kind, namespace, name);
@@ -139,11 +133,7 @@ impl ApiServer {
     }
 
     /// Answers the creates of a review kind: what is returned becomes the answer's `status`.
-    pub fn on_review(
-        &self,
-        plural: &str,
-        review: impl Fn(&Value) -> Result<Value, ApiError> + Send + Sync + 'static,
-    ) {
+    pub fn on_review(&self, plural: &str, review: impl Fn(&Value) -> Result<Value, ApiError> + Send + Sync + 'static) {
         let mut state = self.lock();
         let plural = state.kind(plural).plural;
         state.reviews.insert(plural, Arc::new(review));

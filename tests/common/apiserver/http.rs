@@ -1,75 +1,25 @@
-//! Requests as they come in: reading, dispatching to the state, and answering.
+//! Requests as they come in: reading them, and carrying them out on the state.
 
-use std::{collections::HashMap, fmt};
+use std::collections::HashMap;
 
-use axum::{
-    body::{Body, Bytes},
-    extract::Query,
-};
-use http::{HeaderMap, Method, Response, header, request::Parts};
+use axum::{body::Bytes, extract::Query};
+use http::{HeaderMap, Method, header, request::Parts};
 use serde_json::{Value, json};
 
 use super::{
     ApiServer,
+    apply::PatchBody,
+    calls::Call,
     error::ApiError,
     gc::Deleted,
     kinds::{Kind, Target},
-    ops::{Listing, PatchBody, Write},
+    list::Listing,
+    ops::Write,
+    reply::{Reply, metadata_only, other, review},
     select::Selector,
     store::{Key, State, key_of, meta},
     watch,
 };
-
-/// A request the server received, for tests to look at.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Call {
-    /// Label of the client.
-    pub client: String,
-    /// Verb as in access rules: `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`,
-    /// `deletecollection`.
-    pub verb: &'static str,
-    /// Resource as in access rules (`pods`, `pods/log`), or the path of anything else.
-    pub resource: String,
-    /// Namespace, if the call was about one.
-    pub namespace: Option<String>,
-    /// Name, if the call was about one object.
-    pub name: Option<String>,
-    /// Status code of the answer; `None` if there was none (yet): pending, refused or lost.
-    pub code: Option<u16>,
-    /// Whether the request reached the state (and did not just fail on the way).
-    pub applied: bool,
-    /// Whether it was a dry run.
-    pub dry_run: bool,
-    /// The body, if it was JSON or YAML.
-    pub body: Option<Value>,
-    /// The query, decoded.
-    pub query: HashMap<String, String>,
-}
-
-impl Call {
-    /// Whether the call is of a writing kind.
-    pub fn is_write(&self) -> bool {
-        !matches!(self.verb, "get" | "list" | "watch")
-    }
-}
-
-impl fmt::Display for Call {
-    /// `create pods jobs/driver 201`; instead of the code `lost` or `refused` without an answer.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.verb, self.resource)?;
-        match (&self.namespace, &self.name) {
-            (Some(namespace), Some(name)) => write!(f, " {namespace}/{name}")?,
-            (Some(namespace), None) => write!(f, " {namespace}/")?,
-            (None, Some(name)) => write!(f, " {name}")?,
-            (None, None) => {}
-        }
-        match self.code {
-            Some(code) => write!(f, " {code}"),
-            None if self.applied => write!(f, " lost"),
-            None => write!(f, " refused"),
-        }
-    }
-}
 
 /// A request, read.
 pub(super) struct Incoming {
@@ -77,13 +27,6 @@ pub(super) struct Incoming {
     target: Option<Target>,
     partial: bool,
     content_type: String,
-}
-
-/// An answer, before it becomes HTTP.
-pub(super) enum Reply {
-    Object(u16, Value),
-    Text(String),
-    Stream(Body),
 }
 
 impl Incoming {
@@ -104,12 +47,10 @@ impl Incoming {
             Method::DELETE => "deletecollection",
             _ => "unknown",
         };
-        let body: Option<Value> = serde_json::from_slice(body)
-            .ok()
-            .or_else(|| serde_saphyr::from_slice(body).ok());
+        let body: Option<Value> = serde_json::from_slice(body).ok().or_else(|| serde_saphyr::from_slice(body).ok());
         let body = body.filter(|body| !body.is_null());
-        let dry_run = query.get("dryRun").is_some_and(|v| v == "All")
-            || body.as_ref().is_some_and(|b| b["kind"].is_null() && b["dryRun"][0] == "All");
+        let in_options = |body: &Value| verb.starts_with("delete") && body["dryRun"][0] == "All";
+        let dry_run = query.get("dryRun").is_some_and(|v| v == "All") || body.as_ref().is_some_and(in_options);
         let name = target.as_ref().and_then(|t| t.name.clone()).or_else(|| {
             let name = body.as_ref()?.pointer("/metadata/name")?.as_str()?;
             (verb == "create").then(|| name.to_owned())
@@ -188,20 +129,15 @@ impl Incoming {
             ("list", None) => self.list(state, target),
             ("deletecollection", None) => self.delete_all(state, target),
             ("watch", None) => self.watch(server, state, target, client, cut_after),
-            (_, None | Some("status")) => Err(ApiError::new(
-                405,
-                "the server does not allow this method on the requested resource",
-            )),
+            (_, None | Some("status")) => {
+                Err(ApiError::new(405, "the server does not allow this method on the requested resource"))
+            }
             _ => Err(ApiError::nowhere()),
         }
     }
 
     fn object(&self, code: u16, object: &Value) -> Reply {
-        if self.partial {
-            Reply::Object(code, metadata_only(object))
-        } else {
-            Reply::Object(code, object.clone())
-        }
+        if self.partial { Reply::Object(code, metadata_only(object)) } else { Reply::Object(code, object.clone()) }
     }
 
     fn patch(&self, value: Value) -> Result<PatchBody, ApiError> {
@@ -261,7 +197,8 @@ impl Incoming {
     fn list(&self, state: &mut State, target: &Target) -> Result<Reply, ApiError> {
         let kind = &target.kind;
         let query = self.listing(kind)?;
-        let (items, version, token, left) = state.list(kind, &target.namespace, &query)?;
+        let page = state.list(kind, &target.namespace, &query)?;
+        let items = &page.items;
         let mut list = if self.partial {
             let items: Vec<Value> = items.iter().map(|item| metadata_only(item)).collect();
             json!({
@@ -281,11 +218,11 @@ impl Incoming {
                 "items": items,
             })
         };
-        list["metadata"] = json!({"resourceVersion": version.to_string()});
-        if !token.is_empty() {
-            list["metadata"]["continue"] = json!(token);
+        list["metadata"] = json!({"resourceVersion": page.version.to_string()});
+        if !page.token.is_empty() {
+            list["metadata"]["continue"] = json!(page.token);
             if query.selector.is_empty() {
-                list["metadata"]["remainingItemCount"] = json!(left);
+                list["metadata"]["remainingItemCount"] = json!(page.remaining);
             }
         }
         Ok(Reply::Object(200, list))
@@ -295,7 +232,7 @@ impl Incoming {
         let kind = &target.kind;
         let options = self.call.body.clone().unwrap_or(json!({}));
         let query = self.listing(kind)?;
-        let (items, ..) = state.list(kind, &target.namespace, &query)?;
+        let items = state.list(kind, &target.namespace, &query)?.items;
         for item in &items {
             // Collecting garbage may have been faster.
             if state.objects.contains_key(&key_of(kind, item)) {
@@ -335,90 +272,7 @@ impl Incoming {
     }
 }
 
-/// An object as metadata-only requests get it.
-pub(super) fn metadata_only(object: &Value) -> Value {
-    json!({
-        "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1",
-        "metadata": object["metadata"],
-    })
-}
-
 fn header_text(headers: &HeaderMap, name: header::HeaderName) -> String {
     let value = headers.get(name).and_then(|value| value.to_str().ok());
     value.unwrap_or_default().to_owned()
-}
-
-fn review(state: &State, kind: &Kind, mut body: Value) -> Result<Reply, ApiError> {
-    let Some(review) = state.reviews.get(kind.plural) else {
-        let why = format!("the test set no answer for {}", kind.plural);
-        return Err(ApiError::new(500, why));
-    };
-    body["status"] = review(&body)?;
-    body["apiVersion"] = json!(kind.api_version());
-    body["kind"] = json!(kind.kind);
-    Ok(Reply::Object(201, body))
-}
-
-/// What is served besides objects: health, version and the resources of a group.
-fn other(state: &State, call: &Call) -> Result<Reply, ApiError> {
-    let path = call.resource.trim_end_matches('/');
-    match path {
-        "/livez" | "/readyz" | "/healthz" => return Ok(Reply::Text("ok".to_owned())),
-        "/version" => {
-            let version = json!({
-                "major": "1", "minor": "33", "gitVersion": "v1.33.0", "gitCommit": "",
-                "gitTreeState": "clean", "buildDate": "", "goVersion": "", "compiler": "",
-                "platform": "linux/amd64",
-            });
-            return Ok(Reply::Object(200, version));
-        }
-        _ => {}
-    }
-    let group = path.strip_prefix("/apis/").or_else(|| path.strip_prefix("/api/"));
-    let of_group = state.kinds.iter().filter(|k| Some(k.api_version().as_str()) == group);
-    let mut resources = Vec::new();
-    for kind in of_group {
-        let entry = |name: String| {
-            json!({
-                "name": name, "singularName": kind.kind.to_lowercase(), "kind": kind.kind,
-                "namespaced": kind.namespaced,
-                "verbs": ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"],
-            })
-        };
-        resources.push(entry(kind.plural.to_owned()));
-        if kind.status {
-            resources.push(entry(format!("{}/status", kind.plural)));
-        }
-    }
-    if resources.is_empty() {
-        return Err(ApiError::nowhere());
-    }
-    let list = json!({
-        "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group,
-        "resources": resources,
-    });
-    Ok(Reply::Object(200, list))
-}
-
-/// The HTTP response of an outcome.
-pub(super) fn respond(outcome: Result<Reply, ApiError>) -> Response<Body> {
-    let json = |value: &Value| ("application/json", Body::from(value.to_string()));
-    let mut retry_after = None;
-    let (code, (media, body)) = match outcome {
-        Ok(Reply::Object(code, value)) => (code, json(&value)),
-        Ok(Reply::Text(text)) => (200, ("text/plain", Body::from(text))),
-        Ok(Reply::Stream(body)) => (200, ("application/json", body)),
-        Err(error) => {
-            retry_after = error.retry_after;
-            (error.code, json(&error.to_status()))
-        }
-    };
-    let mut response = Response::new(body);
-    *response.status_mut() = http::StatusCode::from_u16(code).unwrap_or_default();
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(media));
-    if let Some(seconds) = retry_after {
-        headers.insert(header::RETRY_AFTER, seconds.into());
-    }
-    response
 }

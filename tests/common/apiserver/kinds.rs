@@ -2,7 +2,7 @@
 
 /// One kind of object: everything the server has to know about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(clippy::struct_excessive_bools)]
+#[allow(clippy::struct_excessive_bools, clippy::struct_field_names)]
 pub struct Kind {
     /// API group; empty for the core group.
     pub group: &'static str,
@@ -30,12 +30,9 @@ pub const KINDS: &[Kind] = &[
     Kind::cluster("", "v1", "namespaces", "Namespace").with_status(),
     Kind::namespaced("events.k8s.io", "v1", "events", "Event"),
     Kind::namespaced("coordination.k8s.io", "v1", "leases", "Lease"),
-    Kind::namespaced("sparkbatch.dev", "v1alpha1", "sparkbatches", "SparkBatch")
-        .with_status()
-        .with_generation(),
+    Kind::namespaced("sparkbatch.dev", "v1alpha1", "sparkbatches", "SparkBatch").with_status().with_generation(),
     Kind::cluster("authentication.k8s.io", "v1", "tokenreviews", "TokenReview").reviewed(),
-    Kind::cluster("authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview")
-        .reviewed(),
+    Kind::cluster("authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview").reviewed(),
 ];
 
 impl Kind {
@@ -46,25 +43,11 @@ impl Kind {
         plural: &'static str,
         kind: &'static str,
     ) -> Self {
-        Self {
-            group,
-            version,
-            plural,
-            kind,
-            namespaced: true,
-            status: false,
-            generation: false,
-            review: false,
-        }
+        Self { group, version, plural, kind, namespaced: true, status: false, generation: false, review: false }
     }
 
     /// A kind whose objects belong to the whole cluster.
-    pub const fn cluster(
-        group: &'static str,
-        version: &'static str,
-        plural: &'static str,
-        kind: &'static str,
-    ) -> Self {
+    pub const fn cluster(group: &'static str, version: &'static str, plural: &'static str, kind: &'static str) -> Self {
         let mut made = Self::namespaced(group, version, plural, kind);
         made.namespaced = false;
         made
@@ -90,20 +73,12 @@ impl Kind {
 
     /// `group/version`, or the version alone for the core group.
     pub fn api_version(&self) -> String {
-        if self.group.is_empty() {
-            self.version.to_owned()
-        } else {
-            format!("{}/{}", self.group, self.version)
-        }
+        if self.group.is_empty() { self.version.to_owned() } else { format!("{}/{}", self.group, self.version) }
     }
 
     /// `plural.group` as error messages say it.
     pub fn qualified(&self) -> String {
-        if self.group.is_empty() {
-            self.plural.to_owned()
-        } else {
-            format!("{}.{}", self.plural, self.group)
-        }
+        if self.group.is_empty() { self.plural.to_owned() } else { format!("{}.{}", self.plural, self.group) }
     }
 
     /// Whether this is a custom resource rather than a built-in kind.
@@ -144,18 +119,11 @@ impl Target {
             [plural, name, sub] => (*plural, Some(*name), Some(*sub)),
             _ => return None,
         };
-        let kind = *kinds
-            .iter()
-            .find(|kind| (kind.group, kind.version, kind.plural) == (group, version, plural))?;
+        let kind = *kinds.iter().find(|kind| (kind.group, kind.version, kind.plural) == (group, version, plural))?;
         if kind.namespaced == namespace.is_empty() && (name.is_some() || !namespace.is_empty()) {
             return None;
         }
-        Some(Self {
-            kind,
-            namespace: namespace.to_owned(),
-            name: name.map(str::to_owned),
-            sub: sub.map(str::to_owned),
-        })
+        Some(Self { kind, namespace: namespace.to_owned(), name: name.map(str::to_owned), sub: sub.map(str::to_owned) })
     }
 
     /// The resource as access rules name it: `pods`, `pods/log`.

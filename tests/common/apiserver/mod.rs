@@ -14,15 +14,20 @@
 //! creates objects. Every method may be called at any time from any thread, except from inside
 //! the closures of [`ApiServer::update`], [`ApiServer::admit`] and [`ApiServer::on_review`].
 
+mod apply;
+mod calls;
+mod controls;
 mod error;
 mod faults;
 mod gc;
 mod helpers;
 mod http;
 mod kinds;
+mod list;
 mod ops;
 mod patch;
 mod pods;
+mod reply;
 mod select;
 mod serve;
 mod store;
@@ -37,18 +42,20 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch as signal;
 
+use self::store::State;
 pub use self::{
+    calls::Call,
     error::ApiError,
     faults::{Crash, Fault},
-    http::Call,
     kinds::{KINDS, Kind},
     serve::Connection,
     store::Options,
 };
-use self::store::State;
 
 /// How long [`ApiServer::until`] waits before the test fails.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How often it looks while nothing happens on the server.
+const GLANCE: Duration = Duration::from_millis(5);
 
 /// The server; clones are handles on the same one.
 #[derive(Clone)]
@@ -71,13 +78,8 @@ impl Default for ApiServer {
 impl ApiServer {
     /// An empty server with the kinds of [`KINDS`].
     pub fn new() -> Self {
-        let inner = Inner {
-            state: Mutex::new(State::new()),
-            signal: signal::Sender::new(0),
-        };
-        Self {
-            inner: Arc::new(inner),
-        }
+        let inner = Inner { state: Mutex::new(State::new()), signal: signal::Sender::new(0) };
+        Self { inner: Arc::new(inner) }
     }
 
     /// Serves one more kind.
@@ -117,7 +119,8 @@ impl ApiServer {
         self.change(|state| state.clock = now);
     }
 
-    /// Waits until `seen` is true, looking again whenever something happened on the server.
+    /// Waits until `seen` is true, looking again whenever something happened on the server, and
+    /// now and then besides: `seen` may be about what the clients made of it.
     ///
     /// # Panics
     /// If that takes ten seconds; `what` is then said to have been missing.
@@ -126,9 +129,11 @@ impl ApiServer {
         let waiting = async {
             loop {
                 signal.borrow_and_update();
-                if seen(self) || signal.changed().await.is_err() {
+                if seen(self) {
                     return;
                 }
+                // The clients' caches follow on their own time.
+                drop(tokio::time::timeout(GLANCE, signal.changed()).await);
             }
         };
         if tokio::time::timeout(PATIENCE, waiting).await.is_err() {

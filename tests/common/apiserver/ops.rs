@@ -7,21 +7,13 @@ use serde_json::{Value, json};
 use super::{
     error::ApiError,
     kinds::Kind,
-    patch,
-    select::Selector,
     store::{Key, State, has_finalizers, is_deleting, key_of, meta, normalise},
     validate,
 };
 
 /// Fields of the metadata only the server writes.
-const OWNED: &[&str] = &[
-    "uid",
-    "creationTimestamp",
-    "generation",
-    "deletionTimestamp",
-    "deletionGracePeriodSeconds",
-    "resourceVersion",
-];
+const OWNED: &[&str] =
+    &["uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion"];
 
 /// How an existing object is written.
 #[derive(Clone, Copy, Debug)]
@@ -31,16 +23,6 @@ pub(super) struct Write {
     pub(super) dry_run: bool,
     /// A replace rather than a patch.
     pub(super) put: bool,
-}
-
-/// The query of a list.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Listing {
-    pub(super) selector: Selector,
-    pub(super) limit: usize,
-    pub(super) token: String,
-    pub(super) version: u64,
-    pub(super) exact: bool,
 }
 
 impl State {
@@ -70,7 +52,9 @@ impl State {
         }
         self.namespace_open(kind, namespace, &name)?;
         if let Some(fields) = object["metadata"].as_object_mut() {
-            OWNED.iter().for_each(|field| drop(fields.remove(*field)));
+            for field in OWNED {
+                fields.remove(*field);
+            }
         }
         initial_status(kind, &mut object);
         self.admit(kind, None, &mut object)?;
@@ -112,19 +96,12 @@ impl State {
                 });
                 Err(error)
             }
-            None if self.options.enforce_namespaces => {
-                Err(ApiError::not_found(&self.kind("namespaces"), namespace))
-            }
+            None if self.options.enforce_namespaces => Err(ApiError::not_found(&self.kind("namespaces"), namespace)),
             _ => Ok(()),
         }
     }
 
-    fn admit(
-        &self,
-        kind: &Kind,
-        old: Option<&Value>,
-        new: &mut Value,
-    ) -> Result<(), ApiError> {
+    fn admit(&self, kind: &Kind, old: Option<&Value>, new: &mut Value) -> Result<(), ApiError> {
         match self.admission.get(kind.plural) {
             Some(admission) => admission(old, new),
             None => Ok(()),
@@ -183,152 +160,10 @@ impl State {
         }
         last
     }
-
-    /// Patches an object; the flag says whether it was created.
-    pub(super) fn patch(
-        &mut self,
-        kind: &Kind,
-        key: &Key,
-        body: &PatchBody,
-        write: Write,
-    ) -> Result<(Arc<Value>, bool), ApiError> {
-        if let PatchBody::Apply { manager, value } = body {
-            return self.apply(kind, key, manager, value, write);
-        }
-        let old = self.existing(kind, key)?;
-        let mut new = (*old).clone();
-        match body {
-            PatchBody::Merge(value) => patch::merge(&mut new, value),
-            PatchBody::Strategic(_) if kind.is_custom() => {
-                let why = "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
-                return Err(ApiError::new(415, why));
-            }
-            PatchBody::Strategic(value) => patch::merge_keyed(&mut new, value),
-            PatchBody::Json(value) => {
-                patch::json_patch(&mut new, value).map_err(|why| ApiError::new(422, why))?;
-            }
-            PatchBody::Apply { .. } => {}
-        }
-        Ok((self.replace(kind, key, new, write)?, false))
-    }
-
-    fn apply(
-        &mut self,
-        kind: &Kind,
-        key: &Key,
-        manager: &str,
-        value: &Value,
-        write: Write,
-    ) -> Result<(Arc<Value>, bool), ApiError> {
-        if manager.is_empty() {
-            let mut error = ApiError::new(
-                422,
-                "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch",
-            );
-            error.details = json!({"kind": "PatchOptions", "group": "meta.k8s.io"});
-            return Err(error);
-        }
-        let mut value = value.clone();
-        shape(kind, &key.1, &mut value)?;
-        if meta(&value, "name") != key.2 {
-            let why = format!("the name of the object ({}) does not match the name on the URL ({})", meta(&value, "name"), key.2);
-            return Err(ApiError::new(400, why));
-        }
-        let Some(old) = self.objects.get(key).cloned() else {
-            if write.status {
-                return Err(ApiError::not_found(kind, &key.2));
-            }
-            let uid = meta(&value, "uid");
-            if !uid.is_empty() {
-                let why = format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found");
-                return Err(ApiError::conflict(kind, &key.2, &why));
-            }
-            let made = self.create(kind, &key.1, value.clone(), write.dry_run)?;
-            self.remember(key, manager, value, write);
-            return Ok((made, true));
-        };
-        let mut new = (*old).clone();
-        if let Some(managers) = self.applied.get(key) {
-            let mine = (manager.to_owned(), write.status);
-            let others: Vec<&Value> =
-                managers.iter().filter(|(m, _)| **m != mine).map(|(_, v)| v).collect();
-            if let Some(before) = managers.get(&mine) {
-                patch::prune(&mut new, before, &value, &others);
-            }
-        }
-        patch::merge_keyed(&mut new, &value);
-        let stored = self.replace(kind, key, new, write)?;
-        self.remember(key, manager, value, write);
-        Ok((stored, false))
-    }
-
-    fn remember(&mut self, key: &Key, manager: &str, value: Value, write: Write) {
-        if !write.dry_run && self.objects.contains_key(key) {
-            let managers = self.applied.entry(key.clone()).or_default();
-            managers.insert((manager.to_owned(), write.status), value);
-        }
-    }
-
-    /// Lists objects: `(items, resourceVersion, continue token, remaining)`.
-    pub(super) fn list(
-        &mut self,
-        kind: &Kind,
-        namespace: &str,
-        query: &Listing,
-    ) -> Result<(Vec<Arc<Value>>, u64, String, usize), ApiError> {
-        if query.version > self.version {
-            let mut error = ApiError::new(
-                504,
-                format!("Too large resource version: {}, current: {}", query.version, self.version),
-            );
-            error.retry_after = Some(1);
-            error.details = json!({"causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}]});
-            return Err(error);
-        }
-        if query.exact && query.version < self.version {
-            // Only the newest state is kept: as after a compaction.
-            return Err(ApiError::too_old(query.version, self.version));
-        }
-        let (version, items, start, id) = if query.token.is_empty() {
-            let mut items = self.of_kind(kind.plural, namespace);
-            items.retain(|object| query.selector.matches(object));
-            (self.version, Arc::new(items), 0, None)
-        } else {
-            let parts = query.token.split_once('-');
-            let (id, start) = parts
-                .and_then(|(id, start)| Some((id.parse::<u64>().ok()?, start.parse().ok()?)))
-                .ok_or_else(|| ApiError::new(400, "continue key is not valid"))?;
-            let page = self.pages.iter().find(|(page, ..)| *page == id);
-            let (_, version, items) = page.ok_or_else(|| {
-                ApiError::new(410, "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter.")
-            })?;
-            (*version, Arc::clone(items), start, Some(id))
-        };
-        let end = match query.limit {
-            0 => items.len(),
-            limit => items.len().min(start + limit),
-        };
-        let page = items.get(start..end).unwrap_or_default().to_vec();
-        let remaining = items.len() - end;
-        if remaining == 0 {
-            return Ok((page, version, String::new(), 0));
-        }
-        let id = id.unwrap_or_else(|| self.keep_pages(items.to_vec()));
-        Ok((page, version, format!("{id}-{end}"), remaining))
-    }
-}
-
-/// A patch by its content type.
-#[derive(Clone, Debug)]
-pub(super) enum PatchBody {
-    Merge(Value),
-    Json(Value),
-    Strategic(Value),
-    Apply { manager: String, value: Value },
 }
 
 /// Checks that a body is an object of `kind` in `namespace`, and completes it.
-fn shape(kind: &Kind, namespace: &str, object: &mut Value) -> Result<(), ApiError> {
+pub(super) fn shape(kind: &Kind, namespace: &str, object: &mut Value) -> Result<(), ApiError> {
     let bad = |why: String| Err(ApiError::new(400, why));
     if !object.is_object() || !(object["metadata"].is_null() || object["metadata"].is_object()) {
         return bad(format!("{} in the request is not an object with metadata", kind.kind));
@@ -350,7 +185,9 @@ fn shape(kind: &Kind, namespace: &str, object: &mut Value) -> Result<(), ApiErro
     }
     let given = meta(object, "namespace");
     if !given.is_empty() && given != namespace {
-        return bad(format!("the namespace of the provided object does not match the namespace sent on the request ({given} != {namespace})"));
+        return bad(format!(
+            "the namespace of the provided object does not match the namespace sent on the request ({given} != {namespace})"
+        ));
     }
     object["metadata"]["namespace"] = json!(namespace);
     Ok(())
@@ -364,8 +201,7 @@ fn string_data(kind: &Kind, object: &mut Value) {
     if object["type"].is_null() {
         object["type"] = json!("Opaque");
     }
-    let Some(Value::Object(plain)) = object.as_object_mut().and_then(|o| o.remove("stringData"))
-    else {
+    let Some(Value::Object(plain)) = object.as_object_mut().and_then(|o| o.remove("stringData")) else {
         return;
     };
     for (key, value) in plain {
@@ -413,7 +249,8 @@ fn identity(kind: &Kind, old: &Value, new: &Value, put: bool) -> Result<(), ApiE
     };
     if meta(new, "name") != name {
         if put {
-            let why = format!("the name of the object ({}) does not match the name on the URL ({name})", meta(new, "name"));
+            let why =
+                format!("the name of the object ({}) does not match the name on the URL ({name})", meta(new, "name"));
             return Err(ApiError::new(400, why));
         }
         return immutable("name");
@@ -431,7 +268,8 @@ fn identity(kind: &Kind, old: &Value, new: &Value, put: bool) -> Result<(), ApiE
     let uid = meta(new, "uid");
     if !uid.is_empty() && uid != meta(old, "uid") {
         if put {
-            let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", meta(old, "uid"));
+            let why =
+                format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", meta(old, "uid"));
             return Err(ApiError::conflict(kind, name, &why));
         }
         return immutable("uid");

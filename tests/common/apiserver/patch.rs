@@ -63,10 +63,7 @@ fn merge_list(target: &mut Value, items: &[Value], field: &str) {
 }
 
 fn list_key(field: &str) -> Option<&'static str> {
-    KEYED
-        .iter()
-        .find(|(name, _)| *name == field)
-        .map(|(_, key)| *key)
+    KEYED.iter().find(|(name, _)| *name == field).map(|(_, key)| *key)
 }
 
 /// Removes what `before` (the last apply of a manager) had and `after` (its new one) has no more,
@@ -86,8 +83,8 @@ fn prune_in(live: &mut Value, before: &Value, after: &Value, others: &[&Value], 
                 };
                 if old.is_object() || (list_key(key).is_some() && old.is_array()) {
                     prune_in(value, old, new.unwrap_or(&Value::Null), &theirs, key);
-                    let empty = value.as_object().is_some_and(Map::is_empty)
-                        || value.as_array().is_some_and(Vec::is_empty);
+                    let empty =
+                        value.as_object().is_some_and(Map::is_empty) || value.as_array().is_some_and(Vec::is_empty);
                     if empty && new.is_none() {
                         live.remove(key);
                     }
@@ -98,15 +95,10 @@ fn prune_in(live: &mut Value, before: &Value, after: &Value, others: &[&Value], 
         }
         (Value::Array(live), Value::Array(before)) => {
             let Some(key) = list_key(field) else { return };
-            let has = |list: &Value, id: &Value| {
-                list.as_array()
-                    .is_some_and(|l| l.iter().any(|i| i[key] == *id))
-            };
+            let has = |list: &Value, id: &Value| list.as_array().is_some_and(|l| l.iter().any(|i| i[key] == *id));
             live.retain(|item| {
                 let id = &item[key];
-                !before.iter().any(|i| i[key] == *id)
-                    || has(after, id)
-                    || others.iter().any(|o| has(o, id))
+                !before.iter().any(|i| i[key] == *id) || has(after, id) || others.iter().any(|o| has(o, id))
             });
         }
         _ => {}
@@ -114,23 +106,13 @@ fn prune_in(live: &mut Value, before: &Value, after: &Value, others: &[&Value], 
 }
 
 /// RFC 6902. On an error the target may have been changed in part.
-pub(super) fn json_patch(target: &mut Value, patch: &Value) -> Result<(), String> {
-    let operations = patch
-        .as_array()
-        .ok_or("a JSON patch is a list of operations")?;
+pub(super) fn json_patch(target: &mut Value, operations: &Value) -> Result<(), String> {
+    let operations = operations.as_array().ok_or("a JSON patch is a list of operations")?;
     for operation in operations {
-        let part = |name: &str| {
-            operation[name]
-                .as_str()
-                .ok_or_else(|| format!("operation without {name}: {operation}"))
-        };
+        let part =
+            |name: &str| operation[name].as_str().ok_or_else(|| format!("operation without {name}: {operation}"));
         let path = part("path")?;
-        let value = || {
-            operation
-                .get("value")
-                .cloned()
-                .ok_or_else(|| format!("operation without value: {operation}"))
-        };
+        let value = || operation.get("value").cloned().ok_or_else(|| format!("operation without value: {operation}"));
         match part("op")? {
             "add" => add(target, path, value()?)?,
             "remove" => drop(remove(target, path)?),
@@ -155,15 +137,11 @@ pub(super) fn json_patch(target: &mut Value, patch: &Value) -> Result<(), String
 }
 
 fn find<'a>(target: &'a mut Value, path: &str) -> Result<&'a mut Value, String> {
-    target
-        .pointer_mut(path)
-        .ok_or_else(|| format!("doc is missing key: {path}"))
+    target.pointer_mut(path).ok_or_else(|| format!("doc is missing key: {path}"))
 }
 
 fn parent<'a>(target: &'a mut Value, path: &str) -> Result<(&'a mut Value, String), String> {
-    let (parent, last) = path
-        .rsplit_once('/')
-        .ok_or_else(|| format!("bad path: {path}"))?;
+    let (parent, last) = path.rsplit_once('/').ok_or_else(|| format!("bad path: {path}"))?;
     let last = last.replace("~1", "/").replace("~0", "~");
     Ok((find(target, parent)?, last))
 }
@@ -179,11 +157,7 @@ fn add(target: &mut Value, path: &str, value: Value) -> Result<(), String> {
             fields.insert(last, value);
         }
         Value::Array(items) => {
-            let at = if last == "-" {
-                items.len()
-            } else {
-                last.parse().map_err(|_| format!("bad index: {path}"))?
-            };
+            let at = if last == "-" { items.len() } else { last.parse().map_err(|_| format!("bad index: {path}"))? };
             if at > items.len() {
                 return Err(format!("index out of bounds: {path}"));
             }
@@ -201,11 +175,7 @@ fn remove(target: &mut Value, path: &str) -> Result<Value, String> {
         Value::Object(fields) => fields.remove(&last).ok_or_else(missing),
         Value::Array(items) => {
             let at: usize = last.parse().map_err(|_| missing())?;
-            if at < items.len() {
-                Ok(items.remove(at))
-            } else {
-                Err(missing())
-            }
+            if at < items.len() { Ok(items.remove(at)) } else { Err(missing()) }
         }
         _ => Err(missing()),
     }

@@ -28,12 +28,7 @@ fn containers(pod: &Value) -> Vec<String> {
 
 impl State {
     /// The text of a pod's log, as the query wants it.
-    pub(super) fn log(
-        &self,
-        kind: &Kind,
-        key: &Key,
-        query: &HashMap<String, String>,
-    ) -> Result<String, ApiError> {
+    pub(super) fn log(&self, kind: &Kind, key: &Key, query: &HashMap<String, String>) -> Result<String, ApiError> {
         let bad = |why: String| Err(ApiError::new(400, why));
         let pod = self.existing(kind, key)?;
         let name = &key.2;
@@ -43,9 +38,7 @@ impl State {
             Some(asked) => return bad(format!("container {asked} is not valid for pod {name}")),
             None if pod["spec"]["containers"].as_array().is_some_and(|c| c.len() > 1) => {
                 let names = names.join(" ");
-                return bad(format!(
-                    "a container name must be specified for pod {name}, choose one of: [{names}]"
-                ));
+                return bad(format!("a container name must be specified for pod {name}, choose one of: [{names}]"));
             }
             None => names.first().map_or("", String::as_str),
         };
@@ -58,20 +51,17 @@ impl State {
         let waiting = status.map_or(&Value::Null, |s| &s["state"]["waiting"]);
         if waiting.is_object() || (pod["status"]["phase"] == "Pending" && status.is_none()) {
             let why = waiting["reason"].as_str().unwrap_or("ContainerCreating");
-            return bad(format!(
-                "container \"{container}\" in pod \"{name}\" is waiting to start: {why}"
-            ));
+            return bad(format!("container \"{container}\" in pod \"{name}\" is waiting to start: {why}"));
         }
         let flag = |field: &str| query.get(field).is_some_and(|v| v == "true" || v == "1");
         if flag("previous") {
-            return bad(format!(
-                "previous terminated container \"{container}\" in pod \"{name}\" not found"
-            ));
+            return bad(format!("previous terminated container \"{container}\" in pod \"{name}\" not found"));
         }
         let number = |field: &str| query.get(field).and_then(|v| v.parse::<i64>().ok());
-        let since = query.get("sinceTime").and_then(|v| v.parse().ok()).or_else(|| {
-            number("sinceSeconds").map(|seconds| self.clock - SignedDuration::from_secs(seconds))
-        });
+        let since = query
+            .get("sinceTime")
+            .and_then(|v| v.parse().ok())
+            .or_else(|| number("sinceSeconds").map(|seconds| self.clock - SignedDuration::from_secs(seconds)));
         let log_key = (key.1.clone(), name.clone(), container.to_owned());
         let lines = self.logs.get(&log_key).map_or(&[][..], Vec::as_slice);
         let tail = number("tailLines").map_or(lines.len(), |n| usize::try_from(n).unwrap_or(0));
@@ -86,8 +76,9 @@ impl State {
             }
         }
         if let Some(limit) = number("limitBytes") {
-            let limit = usize::try_from(limit).unwrap_or(0);
-            out.truncate(out.floor_char_boundary(limit));
+            let limit = usize::try_from(limit).unwrap_or(0).min(out.len());
+            // The real server may cut through a character; a string cannot.
+            out.truncate((0..=limit).rfind(|at| out.is_char_boundary(*at)).unwrap_or(0));
         }
         Ok(out)
     }
@@ -210,9 +201,6 @@ impl ApiServer {
         let deleting = self.update("pods", namespace, name, |pod| {
             pod["metadata"]["deletionGracePeriodSeconds"] = json!(0);
         });
-        assert!(
-            !meta(&deleting, "deletionTimestamp").is_empty(),
-            "pod {namespace}/{name} is not being deleted"
-        );
+        assert!(!meta(&deleting, "deletionTimestamp").is_empty(), "pod {namespace}/{name} is not being deleted");
     }
 }

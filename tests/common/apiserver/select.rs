@@ -27,14 +27,8 @@ pub(super) struct Selector {
 impl Selector {
     /// Reads both selectors as they come in a query.
     pub(super) fn parse(kind: &Kind, labels: &str, fields: &str) -> Result<Self, ApiError> {
-        let labels = split(labels)
-            .into_iter()
-            .map(requirement)
-            .collect::<Result<_, _>>()?;
-        let fields = split(fields)
-            .into_iter()
-            .map(|term| field(kind, term))
-            .collect::<Result<_, _>>()?;
+        let labels = split(labels).into_iter().map(requirement).collect::<Result<_, _>>()?;
+        let fields = split(fields).into_iter().map(|term| field(kind, term)).collect::<Result<_, _>>()?;
         Ok(Self { labels, fields })
     }
 
@@ -56,9 +50,10 @@ impl Selector {
             }
         });
         labels
-            && self.fields.iter().all(|(pointer, wanted, equal)| {
-                (text(object, pointer).unwrap_or_default() == wanted) == *equal
-            })
+            && self
+                .fields
+                .iter()
+                .all(|(pointer, wanted, equal)| (text(object, pointer).unwrap_or_default() == wanted) == *equal)
     }
 }
 
@@ -140,14 +135,7 @@ fn field(kind: &Kind, term: &str) -> Result<(String, String, bool), ApiError> {
         return Err(ApiError::new(400, format!("invalid selector: '{term}'")));
     };
     if !["metadata.name", "metadata.namespace"].contains(&key) && !selectable(kind).contains(&key) {
-        return Err(ApiError::new(
-            400,
-            format!("field label not supported: {key}"),
-        ));
+        return Err(ApiError::new(400, format!("field label not supported: {key}")));
     }
-    Ok((
-        format!("/{}", key.replace('.', "/")),
-        value.to_owned(),
-        equal,
-    ))
+    Ok((format!("/{}", key.replace('.', "/")), value.to_owned(), equal))
 }

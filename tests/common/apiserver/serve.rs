@@ -12,14 +12,9 @@ use axum::{
 };
 use futures::future::BoxFuture;
 use http::{Request, Response, request::Parts};
-use serde_json::Value;
 use tower::{BoxError, Service};
 
-use super::{
-    ApiServer,
-    faults::Plan,
-    http::{Call, Incoming, respond},
-};
+use super::{ApiServer, faults::Plan, http::Incoming, reply::respond};
 
 /// A client's connection: what a `kube::Client` sends its requests through.
 #[derive(Clone)]
@@ -55,10 +50,7 @@ impl ApiServer {
     /// A new connection with this label, to make a client of.
     pub fn connection(&self, label: &str) -> Connection {
         let client = self.lock().faults.connect(label);
-        Connection {
-            server: self.clone(),
-            client,
-        }
+        Connection { server: self.clone(), client }
     }
 
     /// A router with this label, to be served on a real socket. A broken connection becomes a
@@ -70,22 +62,17 @@ impl ApiServer {
             async move {
                 let (parts, body) = request.into_parts();
                 let body = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
-                let served = server.handle(client, &parts, &body).await;
+                let answer = server.handle(client, &parts, &body).await;
                 let failed = |error| {
                     let failure = futures::stream::iter([Err::<Bytes, io::Error>(error)]);
                     Response::new(Body::from_stream(failure))
                 };
-                Ok::<_, Infallible>(served.unwrap_or_else(failed))
+                Ok::<_, Infallible>(answer.unwrap_or_else(failed))
             }
         })
     }
 
-    async fn handle(
-        &self,
-        client: usize,
-        parts: &Parts,
-        body: &Bytes,
-    ) -> Result<Response<Body>, io::Error> {
+    async fn handle(&self, client: usize, parts: &Parts, body: &Bytes) -> Result<Response<Body>, io::Error> {
         let (incoming, id, plan) = self.receive(client, parts, body);
         self.wake();
         if let Some(time) = plan.delay {
@@ -104,12 +91,11 @@ impl ApiServer {
                 self.wake();
                 return Err(broken());
             }
-            let outcome = match plan.answer {
-                Some(error) => Err(error),
-                None => {
-                    state.applied_call(id);
-                    incoming.apply(self, &mut state, client, plan.cut_after)
-                }
+            let outcome = if let Some(error) = plan.answer {
+                Err(error)
+            } else {
+                state.applied_call(id);
+                incoming.apply(self, &mut state, client, plan.cut_after)
             };
             if plan.die {
                 state.faults.die(client);
@@ -154,47 +140,6 @@ impl ApiServer {
         let _guard = Held(self);
         self.wake();
         while self.lock().faults.releases == before && signal.changed().await.is_ok() {}
-    }
-
-    /// All calls since the last [`ApiServer::clear_calls`], in order of their arrival.
-    pub fn calls(&self) -> Vec<Call> {
-        self.lock().calls.clone()
-    }
-
-    /// The calls this client made.
-    pub fn calls_of(&self, label: &str) -> Vec<Call> {
-        let mut calls = self.calls();
-        calls.retain(|call| call.client == label);
-        calls
-    }
-
-    /// The writing calls, in words: `create pods jobs/driver 201`.
-    pub fn writes(&self) -> Vec<String> {
-        let calls = self.calls();
-        calls.iter().filter(|call| call.is_write()).map(ToString::to_string).collect()
-    }
-
-    /// How many calls had this verb and resource (`*` for any).
-    pub fn count(&self, verb: &str, resource: &str) -> usize {
-        let state = self.lock();
-        let counts = |call: &&Call| {
-            (verb == "*" || call.verb == verb) && (resource == "*" || call.resource == resource)
-        };
-        state.calls.iter().filter(counts).count()
-    }
-
-    /// The bodies of calls with this verb and resource.
-    pub fn bodies(&self, verb: &str, resource: &str) -> Vec<Value> {
-        let mut calls = self.calls();
-        calls.retain(|call| call.verb == verb && call.resource == resource);
-        calls.into_iter().filter_map(|call| call.body).collect()
-    }
-
-    /// Forgets all calls.
-    pub fn clear_calls(&self) {
-        let mut state = self.lock();
-        state.first_call += state.calls.len();
-        state.calls.clear();
     }
 }
 

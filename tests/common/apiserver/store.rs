@@ -9,10 +9,11 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
 use super::{
+    calls::Call,
     error::ApiError,
     faults::Faults,
-    http::Call,
     kinds::{KINDS, Kind},
+    list::Snapshot,
     pods::LogLine,
     watch::Watches,
 };
@@ -22,8 +23,6 @@ pub(super) type Key = (&'static str, String, String);
 
 /// Changes kept for watches; older ones are compacted away.
 const HISTORY: usize = 4096;
-/// Unfinished paged lists kept.
-const PAGES: usize = 64;
 
 /// One change of one object, as watches see it.
 #[derive(Clone)]
@@ -37,8 +36,7 @@ pub(super) struct Change {
 }
 
 /// What a kind's writes are run through before they are stored.
-pub(super) type Admission =
-    Arc<dyn Fn(Option<&Value>, &mut Value) -> Result<(), ApiError> + Send + Sync>;
+pub(super) type Admission = Arc<dyn Fn(Option<&Value>, &mut Value) -> Result<(), ApiError> + Send + Sync>;
 /// What answers the creates of a review kind.
 pub(super) type Review = Arc<dyn Fn(&Value) -> Result<Value, ApiError> + Send + Sync>;
 
@@ -68,7 +66,7 @@ pub(super) struct State {
     pub(super) oldest: u64,
     /// Version of the newest change dropped from the history.
     pub(super) dropped: u64,
-    pub(super) pages: VecDeque<(u64, u64, Arc<Vec<Arc<Value>>>)>,
+    pub(super) snapshots: VecDeque<Snapshot>,
     /// Last applied configuration by object, manager and whether it was of the status.
     pub(super) applied: BTreeMap<Key, HashMap<(String, bool), Value>>,
     pub(super) admission: HashMap<&'static str, Admission>,
@@ -99,7 +97,7 @@ impl State {
             history: VecDeque::new(),
             oldest: 1,
             dropped: 0,
-            pages: VecDeque::new(),
+            snapshots: VecDeque::new(),
             applied: BTreeMap::new(),
             admission: HashMap::new(),
             reviews: HashMap::new(),
@@ -158,27 +156,14 @@ impl State {
         let old = self.objects.remove(key);
         self.applied.remove(key);
         if key.0 == "pods" {
-            self.logs
-                .retain(|(namespace, name, _), _| (namespace, name) != (&key.1, &key.2));
+            self.logs.retain(|(namespace, name, _), _| (namespace, name) != (&key.1, &key.2));
         }
         self.record(key.0, old, Arc::clone(&last), true);
         last
     }
 
-    fn record(
-        &mut self,
-        plural: &'static str,
-        old: Option<Arc<Value>>,
-        new: Arc<Value>,
-        deleted: bool,
-    ) {
-        self.history.push_back(Change {
-            version: self.version,
-            plural,
-            old,
-            new,
-            deleted,
-        });
+    fn record(&mut self, plural: &'static str, old: Option<Arc<Value>>, new: Arc<Value>, deleted: bool) {
+        self.history.push_back(Change { version: self.version, plural, old, new, deleted });
         if self.history.len() > HISTORY
             && let Some(gone) = self.history.pop_front()
         {
@@ -191,7 +176,7 @@ impl State {
     pub(super) fn compact(&mut self) {
         self.dropped = self.history.back().map_or(self.dropped, |c| c.version);
         self.history.clear();
-        self.pages.clear();
+        self.snapshots.clear();
         self.version += 1;
         self.oldest = self.version;
     }
@@ -223,17 +208,6 @@ impl State {
             call.code = Some(code);
         }
     }
-
-    /// Remembers the result of a list that is being paged through.
-    pub(super) fn keep_pages(&mut self, items: Vec<Arc<Value>>) -> u64 {
-        let id = self.pages.back().map_or(1, |(id, ..)| id + 1);
-        self.pages
-            .push_back((id, self.version, Arc::new(items)));
-        if self.pages.len() > PAGES {
-            self.pages.pop_front();
-        }
-        id
-    }
 }
 
 /// A string inside an object, by JSON pointer.
@@ -253,19 +227,13 @@ pub(super) fn meta<'a>(object: &'a Value, field: &str) -> &'a str {
 
 /// Where an object of this kind belongs.
 pub(super) fn key_of(kind: &Kind, object: &Value) -> Key {
-    let namespace = if kind.namespaced {
-        meta(object, "namespace").to_owned()
-    } else {
-        String::new()
-    };
+    let namespace = if kind.namespaced { meta(object, "namespace").to_owned() } else { String::new() };
     (kind.plural, namespace, meta(object, "name").to_owned())
 }
 
 /// Whether a list in the metadata has entries.
 pub(super) fn has_finalizers(object: &Value) -> bool {
-    object["metadata"]["finalizers"]
-        .as_array()
-        .is_some_and(|list| !list.is_empty())
+    object["metadata"]["finalizers"].as_array().is_some_and(|list| !list.is_empty())
 }
 
 /// Whether the object is only waiting to be removed.
@@ -282,8 +250,7 @@ pub(super) fn normalise(object: &mut Value) {
     meta.remove("managedFields");
     for field in ["labels", "annotations", "finalizers", "ownerReferences"] {
         let empty = meta.get(field).is_some_and(|value| {
-            value.as_object().is_some_and(Map::is_empty)
-                || value.as_array().is_some_and(Vec::is_empty)
+            value.as_object().is_some_and(Map::is_empty) || value.as_array().is_some_and(Vec::is_empty)
         });
         if empty {
             meta.remove(field);

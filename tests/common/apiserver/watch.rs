@@ -10,7 +10,14 @@ use axum::body::{Body, Bytes};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::{ApiServer, error::ApiError, http::metadata_only, kinds::Kind, select::Selector, store::{State, meta}};
+use super::{
+    ApiServer,
+    error::ApiError,
+    kinds::Kind,
+    reply::metadata_only,
+    select::Selector,
+    store::{State, meta},
+};
 
 /// How a watch ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

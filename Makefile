@@ -1,0 +1,45 @@
+# Everything is a target that runs on a fresh Debian or Ubuntu machine as root; what a target needs, it installs or
+# builds. Caches are outside the checkout (SPARKBATCH_CACHE, by default ~/.cache/sparkbatch).
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+export SPARKBATCH_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/sparkbatch
+export CARGO_TARGET_DIR ?= $(SPARKBATCH_CACHE)/target
+export CARGO_TERM_COLOR ?= auto
+
+.PHONY: help
+help: ## Lists the targets.
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: demo
+demo: ## Runs two real Spark jobs on a real cluster, made on the spot if KUBECONFIG is not set.
+	@deploy/demo
+
+.PHONY: test
+test: ## Everything: check, tests in process, and the end-to-end tests on the local cluster.
+	@tests/run
+
+.PHONY: check
+check: ## What answers in two minutes: format, lint, unit tests, goldens.
+	@tests/run check
+
+.PHONY: e2e
+e2e: ## The end-to-end tests alone, on the local cluster.
+	@tests/run e2e
+
+.PHONY: generate
+generate: ## Writes the generated files anew: the custom resource definition.
+	@cargo run --quiet --locked -- crd > crds/sparkbatches.yaml.new && mv crds/sparkbatches.yaml.new crds/sparkbatches.yaml
+
+.PHONY: snapshots
+snapshots: ## Accepts what the golden tests see now. Read the difference before you commit it.
+	@INSTA_UPDATE=always cargo test --quiet --locked --lib --test golden
+
+.PHONY: cluster-up cluster-down
+cluster-up: ## Starts the local cluster.
+	@deploy/local/cluster up
+cluster-down: ## Ends the local cluster and removes what it made.
+	@deploy/local/cluster down

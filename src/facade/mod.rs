@@ -1,0 +1,163 @@
+//! Livy's REST API: requests become create, read, list and delete of `SparkBatch` resources.
+//!
+//! Does IO and holds no state that the API server does not: reads come from a watch cache, writes go to the API
+//! server before they are acknowledged. Any number of processes serve side by side.
+//!
+//! # RBAC needed
+//! | resource | verbs | for |
+//! |---|---|---|
+//! | `sparkbatches.sparkbatch.dev` | get, list, watch, create, delete | everything |
+//! | `configmaps` | get, create, update | batch ids ([`crate::ids`]) |
+//! | `namespaces` | get, list, watch | instance ids, and which namespaces there are |
+//! | `pods/log` | get | `GET …/log` |
+
+mod batches;
+mod cache;
+mod config;
+mod error;
+mod extract;
+mod logs;
+mod namespaces;
+mod router;
+mod submit;
+mod tenant;
+mod upstream;
+mod watch;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::serve::ListenerExt as _;
+use kube::Client;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+pub use config::{AuthMode, FacadeConfig, Limits};
+
+use crate::ids::IdAllocator;
+
+/// Why the facade cannot serve.
+#[derive(Debug, Error)]
+pub enum FacadeError {
+    /// Everyone who reaches the address could submit batches, and nobody said that this is wanted.
+    #[error(
+        "refusing to listen on {0} without authentication: listen on 127.0.0.1, or say --auth none if everyone who \
+         reaches this address may submit, read and delete batches"
+    )]
+    Unguarded(SocketAddr),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}; use a free port of an address of this machine")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The server broke.
+    #[error("the HTTP server failed")]
+    Serve(#[source] io::Error),
+}
+
+/// The facade of one process.
+#[derive(Clone)]
+pub struct Facade {
+    state: AppState,
+}
+
+/// What handlers share.
+struct Shared {
+    client: Client,
+    config: FacadeConfig,
+    ids: IdAllocator,
+    batches: cache::BatchCache,
+    namespaces: namespaces::NamespaceCache,
+    progress: watch::Progress,
+    permits: Semaphore,
+}
+
+type AppState = Arc<Shared>;
+
+impl Facade {
+    /// A facade that calls the API server through `client` and takes ids from `ids`, which a controller of the
+    /// same process shares.
+    ///
+    /// Build the client from a [`kube::Config`] whose `default_retry` is false: the default repeats a POST that
+    /// the API server answered with 429, 503 or 504, for minutes, while callers of the facade wait. They are
+    /// told to try again instead.
+    #[must_use]
+    pub fn new(client: Client, ids: IdAllocator, config: FacadeConfig) -> Self {
+        let state = Shared {
+            ids,
+            batches: cache::BatchCache::default(),
+            namespaces: namespaces::NamespaceCache::default(),
+            progress: watch::Progress::of(&config.namespaces),
+            permits: Semaphore::new(config.limits.in_flight.min(Semaphore::MAX_PERMITS)),
+            client,
+            config,
+        };
+        Self { state: Arc::new(state) }
+    }
+
+    /// The routes, in all their layers.
+    pub fn router(&self) -> Router {
+        router::router(Arc::clone(&self.state))
+    }
+
+    /// Feeds the caches; goes on until dropped. Until they are complete, requests are answered with 503.
+    pub async fn feed(&self) {
+        let Shared { client, config, batches, namespaces, progress, .. } = &*self.state;
+        watch::feed(client, &config.namespaces, batches, namespaces, progress).await;
+    }
+
+    /// Waits for the caches to be complete.
+    pub async fn synced(&self) {
+        self.state.progress.synced().await;
+    }
+}
+
+/// Serves until `cancel`, then lets requests in flight end within [`Limits::drain`]. Calls `ready` once the caches
+/// are complete. For the client, see [`Facade::new`].
+pub async fn serve(
+    client: Client,
+    ids: IdAllocator,
+    config: FacadeConfig,
+    cancel: CancellationToken,
+    ready: impl FnOnce() + Send,
+) -> Result<(), FacadeError> {
+    if !config.is_guarded() {
+        return Err(FacadeError::Unguarded(config.listen));
+    }
+    let address = config.listen;
+    let listener = TcpListener::bind(address).await.map_err(|source| FacadeError::Bind { address, source })?;
+    let drain = config.limits.drain;
+    let facade = Facade::new(client, ids, config);
+    info!(%address, "facade listens");
+
+    // Answers are small and written at once: nothing is gained by waiting for more to send.
+    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
+    let server = axum::serve(listener, facade.router()).with_graceful_shutdown(cancel.clone().cancelled_owned());
+    let announce = async {
+        facade.synced().await;
+        info!("facade is ready");
+        ready();
+        std::future::pending::<()>().await;
+    };
+    let overdue = async {
+        cancel.cancelled().await;
+        tokio::time::sleep(drain).await;
+    };
+    tokio::select! {
+        result = server.into_future() => result.map_err(FacadeError::Serve),
+        () = overdue => {
+            warn!("requests were still in flight as the time to end them was over");
+            Ok(())
+        }
+        () = facade.feed() => Ok(()),
+        () = announce => Ok(()),
+    }
+}

@@ -1,0 +1,149 @@
+//! What others rely on to the letter: the definition, and the objects that a batch becomes.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use sparkbatch::api::{self, SparkBatch};
+use sparkbatch::plan::{Defaults, build, validate};
+
+#[test]
+fn the_committed_definition_is_the_generated_one() {
+    let committed = include_str!("../crds/sparkbatches.yaml");
+    let generated = serde_saphyr::to_string(&api::crd()).unwrap();
+    assert!(committed == generated, "crds/sparkbatches.yaml is out of date: run `make generate`");
+}
+
+fn batch(name: &str, spec: Value) -> SparkBatch {
+    serde_json::from_value(json!({
+        "apiVersion": "sparkbatch.dev/v1alpha1",
+        "kind": "SparkBatch",
+        "metadata": {
+            "name": name,
+            "namespace": "jobs",
+            "uid": "0ac5a9a2-6d0b-4ac2-b6ae-1a2b3c4d5e6f",
+            "creationTimestamp": "2026-01-02T03:04:05Z",
+            "annotations": { "sparkbatch.dev/owner": "alice" },
+        },
+        "spec": spec,
+    }))
+    .unwrap()
+}
+
+/// Driver pod and Secret, the Secret's files as lines and JSON, so that a difference can be read.
+fn objects(batch: &SparkBatch, conf_from: &[BTreeMap<String, String>]) -> Value {
+    let defaults = Defaults {
+        image: Some("spark:4.1.4".into()),
+        service_account: "spark".into(),
+        conf: BTreeMap::from([("spark.eventLog.enabled".into(), "true".into())]),
+        ..Defaults::default()
+    };
+    let set = build(&validate(batch, 1, conf_from, &defaults).unwrap());
+    let mut secret = serde_json::to_value(&set.secret).unwrap();
+    for (name, bytes) in set.secret.data.unwrap() {
+        let text = String::from_utf8(bytes.0).unwrap();
+        secret["data"][&name] =
+            if name.ends_with(".yaml") { serde_json::from_str(&text).unwrap() } else { text.lines().collect() };
+    }
+    json!({ "driver": set.driver, "secret": secret })
+}
+
+#[test]
+fn the_seeds_word_count_becomes_these_objects() {
+    let spec = json!({
+        "file": "/opt/ibm/spark/examples/src/main/python/wordcount.py",
+        "args": ["/opt/ibm/spark/examples/src/main/resources/people.txt"],
+        "className": "org.apache.spark.deploy.SparkSubmit",
+    });
+    insta::assert_json_snapshot!(objects(&batch("batch-word-count", spec), &[]));
+}
+
+#[test]
+fn a_jar_with_every_field_becomes_these_objects() {
+    let spec = json!({
+        "file": "s3a://bucket/app.jar",
+        "className": "com.example.Main",
+        "args": ["--date", "$(date)", "a b", "100$"],
+        "jars": ["local:///opt/a.jar"],
+        "pyFiles": ["/opt/a.py"],
+        "files": ["https://example.com/f.txt"],
+        "archives": ["https://example.com/env.tgz#env"],
+        "driverMemory": "2g",
+        "driverCores": 2,
+        "executorMemory": "4gb",
+        "executorCores": 3,
+        "numExecutors": 5,
+        "name": "My App (Ünï) #1",
+        "queue": "nightly",
+        "proxyUser": "bob",
+        "conf": {
+            "spark.jars": "local:///opt/b.jar",
+            "spark.kubernetes.driver.label.team": "a",
+            "spark.kubernetes.driver.annotation.note": "b",
+            "spark.kubernetes.driverEnv.FOO": "bar",
+            "spark.kubernetes.node.selector.disk": "ssd",
+            "spark.kubernetes.driver.limit.cores": "3",
+            "spark.note": "a=b: c \\\n é",
+            "spark.ui.port": "4041",
+            "spark.local.dir": "/scratch/a,/scratch/b",
+        },
+        "confFrom": [{ "secretRef": { "name": "keys" } }],
+        "image": "example.com/spark:1",
+        "imagePullPolicy": "Always",
+        "imagePullSecrets": [{ "name": "registry" }],
+        "serviceAccountName": "etl",
+        "volumes": [
+            { "name": "data", "persistentVolumeClaim": { "claimName": "data" } },
+            { "name": "cache", "emptyDir": {} },
+        ],
+        "driver": {
+            "env": [{ "name": "PW", "valueFrom": { "secretKeyRef": { "name": "s", "key": "pw" } } }],
+            "labels": { "tier": "driver" },
+            "annotations": { "a": "b" },
+            "nodeSelector": { "zone": "a" },
+            "tolerations": [{ "key": "spot", "operator": "Exists" }],
+            "volumeMounts": [{ "name": "data", "mountPath": "/data", "readOnly": true }],
+            "resources": { "limits": { "nvidia.com/gpu": "1" } },
+        },
+        "executor": {
+            "env": [{ "name": "LANG", "value": "C" }],
+            "envFrom": [{ "configMapRef": { "name": "shared" } }],
+            "labels": { "tier": "executor" },
+            "volumeMounts": [{ "name": "cache", "mountPath": "/tmp" }],
+            "resources": { "requests": { "cpu": "500m" }, "limits": { "cpu": "2", "nvidia.com/gpu": "1" } },
+        },
+    });
+    let keys = BTreeMap::from([("spark.hadoop.fs.s3a.secret.key".to_owned(), "s3cr3t".to_owned())]);
+    insta::assert_json_snapshot!(objects(&batch("every-field", spec), &[keys]));
+}
+
+#[test]
+fn what_was_recorded_from_spark_submit_is_asked_for_in_the_same_way() {
+    let recorded: Value = serde_json::from_str(include_str!("golden/spark-submit-4.1.4-java-pod.json")).unwrap();
+    let spec = json!({
+        "file": "local:///opt/spark/examples/jars/spark-examples.jar",
+        "className": "org.apache.spark.examples.SparkPi",
+        "args": ["100"],
+        "image": "apache/spark:4.1.0",
+    });
+    let ours = objects(&batch("sub2", spec), &[])["driver"].clone();
+    let container = |pod: &Value| pod["spec"]["containers"][0].clone();
+    for field in ["name", "image", "imagePullPolicy", "resources"] {
+        assert_eq!(container(&ours)[field], container(&recorded)[field], "{field}");
+    }
+    assert_eq!(ours["spec"]["restartPolicy"], recorded["spec"]["restartPolicy"]);
+    // Arguments: the same but for the driver's address, which needs no Service.
+    let mut args: Vec<Value> = container(&ours)["args"].as_array().unwrap().clone();
+    let address = args.iter().position(|arg| arg == "spark.driver.host=$(SPARK_DRIVER_BIND_ADDRESS)").unwrap();
+    args.drain(address - 1..=address);
+    assert_eq!(args, *container(&recorded)["args"].as_array().unwrap());
+    // Every variable and port of spark-submit's is there, but for the port of Spark Connect.
+    let names = |pod: &Value, list: &str| -> Vec<String> {
+        container(pod)[list].as_array().unwrap().iter().map(|item| item["name"].as_str().unwrap().to_owned()).collect()
+    };
+    for list in ["env", "ports"] {
+        let missing: Vec<_> =
+            names(&recorded, list).into_iter().filter(|name| !names(&ours, list).contains(name)).collect();
+        assert_eq!(missing, if list == "ports" { vec!["spark-connect"] } else { vec![] });
+    }
+}
