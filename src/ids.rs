@@ -241,12 +241,11 @@ impl Server {
         let Error::Api(status) = &error else { return IdError::Unavailable(Some(Arc::new(error))) };
         let details = status.details.as_ref();
         match status.code {
-            // Another process was faster, or the counter went away since it was read.
-            409 => IdError::Busy(namespace()),
             404 if details.is_some_and(|details| details.kind == "namespaces") => {
                 IdError::NamespaceNotFound(namespace())
             }
-            404 => IdError::Busy(namespace()),
+            // Another process was faster, or the counter went away since it was read.
+            404 | 409 => IdError::Busy(namespace()),
             403 if details
                 .is_some_and(|details| details.causes.iter().any(|cause| cause.reason == "NamespaceTerminating")) =>
             {

@@ -645,7 +645,8 @@ async fn read_words(
 ) -> Vec<String> {
     let mut words = Vec::new();
     for _ in 0..count {
-        words.push(match stream.next().await {
+        let next = tokio::time::timeout(Duration::from_secs(5), stream.next()).await;
+        words.push(match next.unwrap_or_else(|_| panic!("silence after {words:?}")) {
             Some(Ok(WatchEvent::Added(o))) => format!("+{}", o.name_any()),
             Some(Ok(WatchEvent::Modified(o))) => format!("~{}", o.name_any()),
             Some(Ok(WatchEvent::Deleted(o))) => format!("-{}", o.name_any()),

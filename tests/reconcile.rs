@@ -380,8 +380,9 @@ async fn a_crash_before_or_after_any_write_makes_one_driver_and_the_right_end() 
     for n in 1..=8 {
         for crash in [Crash::BeforeWrite(n), Crash::AfterWrite(n)] {
             let server = server();
+            let client = server.client_as("first");
             server.crash("first", crash);
-            let first = start(server.client_as("first"));
+            let first = start(client);
             submit(&server, "pi", pi());
             run_until_dead_or_done(&server).await;
             drop(first);
@@ -419,8 +420,9 @@ async fn run_until_dead_or_done(server: &ApiServer) {
 async fn a_driver_that_vanished_while_no_operator_ran_is_lost_whatever_was_written_by_then() {
     // The operator dies after the Secret, before it could write a status; then the pod goes.
     let server = server();
+    let client = server.client_as("first");
     server.crash("first", Crash::AfterWrite(2));
-    let first = start(server.client_as("first"));
+    let first = start(client);
     submit(&server, "pi", pi());
     server.until("the operator to die", |server| server.is_dead("first")).await;
     drop(first);

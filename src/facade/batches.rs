@@ -131,7 +131,10 @@ async fn find(state: &AppState, tenant: &Tenant, Asked(asked): &Asked) -> Result
     let batches: Api<SparkBatch> = Api::namespaced(state.client.clone(), &tenant.namespace);
     let found = call(state.config.limits.upstream, batches.get_opt(&format!("{FACADE_NAME_PREFIX}{id}"))).await;
     let found = found.map_err(|failure| failure.answer(&tenant.namespace))?;
-    // It is not put into the cache: its deletion may have come by the watch already.
+    // The watch may still be behind what was just read: kept, so that the next answer is no older than this one.
+    if let Some(batch) = &found {
+        state.batches.fetched(batch);
+    }
     found.as_ref().and_then(BatchView::of).filter(|view| view.id == id).map(Arc::new).ok_or_else(missing)
 }
 

@@ -46,7 +46,7 @@ struct Batches {
 struct Entry {
     view: Arc<BatchView>,
     version: u64,
-    /// The watch has not shown it yet: this process created it.
+    /// The watch has not shown it yet: this process created or read it.
     fresh: bool,
 }
 
@@ -93,8 +93,8 @@ impl BatchCache {
         self.write().take(batch, false);
     }
 
-    /// Takes in a batch that this process created.
-    pub(super) fn created(&self, batch: &SparkBatch) {
+    /// Takes in a batch that this process created or read itself, ahead of the watch.
+    pub(super) fn fetched(&self, batch: &SparkBatch) {
         self.write().take(batch, true);
     }
 
@@ -103,7 +103,7 @@ impl BatchCache {
         self.write().forget(uid);
     }
 
-    /// Notes which batches may still be missing from a listing that begins now: those that were created before
+    /// Notes which batches may still be missing from a listing that begins now: those that were fetched before
     /// it are no longer fresh.
     pub(super) fn listing_begins(&self, namespace: Option<&str>) {
         self.write().for_each(namespace, |entry| entry.fresh = false);
@@ -118,7 +118,9 @@ impl BatchCache {
                 gone.push(entry.view.uid.clone());
             }
         });
-        gone.iter().for_each(|uid| inner.forget(uid));
+        for uid in &gone {
+            inner.forget(uid);
+        }
     }
 }
 

@@ -47,7 +47,7 @@ fn a_deleted_batch_does_not_come_back() {
     cache.seen(&batch("a", 1, 10, "Running"));
     cache.deleted("a");
     cache.seen(&batch("a", 1, 11, "Running"));
-    cache.created(&batch("a", 1, 9, "Pending"));
+    cache.fetched(&batch("a", 1, 9, "Pending"));
     assert_eq!(phase(&cache, 1), None);
     assert_eq!(cache.by_name("ns", "name-a"), None);
     assert_eq!(cache.highest("ns"), 1);
@@ -94,9 +94,9 @@ fn an_id_that_is_claimed_by_another_object_stays_where_it_is() {
 fn a_listing_removes_what_it_does_not_show_and_spares_what_was_created_meanwhile() {
     let cache = BatchCache::default();
     cache.seen(&batch("a", 1, 10, "Running"));
-    cache.created(&batch("b", 2, 11, "Pending"));
+    cache.fetched(&batch("b", 2, 11, "Pending"));
     cache.listing_begins(None);
-    cache.created(&batch("c", 3, 12, "Pending"));
+    cache.fetched(&batch("c", 3, 12, "Pending"));
     cache.listing_ends(None, &HashSet::from(["b".to_owned()]));
     assert_eq!(
         (phase(&cache, 1), phase(&cache, 2), phase(&cache, 3)),

@@ -143,7 +143,6 @@ impl Kept {
 
 #[cfg(test)]
 mod tests {
-    use futures::executor::block_on;
     use futures::io::BufReader;
     use proptest::prelude::*;
     use rstest::rstest;
@@ -151,13 +150,17 @@ mod tests {
     use super::*;
     use crate::livy::log_window;
 
+    fn block_on<T>(work: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(work)
+    }
+
     fn read_page(log: &str, from: Option<i32>, size: Option<i32>) -> Page {
         // A small buffer splits lines over chunks.
         block_on(page(BufReader::with_capacity(7, log.as_bytes()), log_window(from, size))).unwrap()
     }
 
     fn numbered(lines: usize) -> String {
-        (1..=lines).map(|n| format!("line {n}\n")).collect()
+        (1..=lines).map(|n| format!("line {n}\n")).collect::<Vec<_>>().concat()
     }
 
     #[rstest]
@@ -197,8 +200,8 @@ mod tests {
 
     #[test]
     fn long_lines_and_long_logs_are_held_within_a_bound() {
-        let long = format!("{}\nend\n", "x".repeat(200_000));
-        let page = read_page(&long, None, None);
+        let wide = format!("{}\nend\n", "x".repeat(200_000));
+        let page = read_page(&wide, None, None);
         assert_eq!((page.lines[0].len(), page.lines[1].as_str()), (MAX_LINE, "end"));
 
         let log = format!("{}\n", "y".repeat(MAX_LINE)).repeat(200);
@@ -217,11 +220,11 @@ mod tests {
     proptest! {
         #[test]
         fn a_page_is_a_part_of_the_log(lines in prop::collection::vec("[a-z]{0,12}", 0..40), from in -9i32..50, size in -2i32..50) {
-            let log: String = lines.iter().map(|line| format!("{line}\n")).collect();
-            let page = read_page(&log, Some(from), Some(size));
-            prop_assert_eq!(page.total, lines.len());
-            let from = page.from.min(lines.len());
-            prop_assert_eq!(&lines[from..from + page.lines.len()], &page.lines[..]);
+            let log = lines.iter().map(|line| format!("{line}\n")).collect::<Vec<_>>().concat();
+            let shown = read_page(&log, Some(from), Some(size));
+            prop_assert_eq!(shown.total, lines.len());
+            let from = shown.from.min(lines.len());
+            prop_assert_eq!(&lines[from..from + shown.lines.len()], &shown.lines[..]);
         }
     }
 }

@@ -73,7 +73,9 @@ impl NamespaceCache {
         let in_scope = |name: &&String| only.is_none_or(|only| only == name.as_str());
         let gone: Vec<String> =
             inner.namespaces.keys().filter(in_scope).filter(|name| !listed.contains(*name)).cloned().collect();
-        gone.iter().for_each(|name| inner.remove(name));
+        for name in &gone {
+            inner.remove(name);
+        }
     }
 }
 

@@ -34,7 +34,7 @@ pub(super) async fn submit(state: &AppState, tenant: &Tenant, body: &[u8]) -> Re
         let id = state.ids.next(namespace, state.batches.highest(namespace)).await?;
         if let Some(stored) = create(state, tenant, id, &spec).await? {
             info!(namespace, id, bytes = body.len(), "batch accepted");
-            state.batches.created(&stored);
+            state.batches.fetched(&stored);
             let view = BatchView::of(&stored).map(Arc::new);
             return view.ok_or_else(|| ApiError::unavailable("the batch was deleted as it was created"));
         }

@@ -156,13 +156,15 @@ impl BatchSink<'_> {
         match batch {
             Ok(batch) => self.cache.seen(&batch),
             // The version that was understood goes on to be shown; a deletion is one in any case.
-            Err(invalid) => match invalid.metadata.uid.filter(|_| invalid.metadata.deletion_timestamp.is_some()) {
-                Some(uid) => self.cache.deleted(&uid),
-                None => {
-                    let (namespace, name) = (invalid.metadata.namespace, invalid.metadata.name);
+            Err(invalid) => {
+                let metadata = invalid.metadata;
+                if let (Some(uid), true) = (&metadata.uid, metadata.deletion_timestamp.is_some()) {
+                    self.cache.deleted(uid);
+                } else {
+                    let (namespace, name) = (metadata.namespace, metadata.name);
                     warn!(?namespace, ?name, "a SparkBatch does not follow its definition; it is not shown");
                 }
-            },
+            }
         }
     }
 }

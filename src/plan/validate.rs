@@ -81,6 +81,8 @@ pub fn validate(
             .push(Problem::new("metadata", "the resource was not read from an API server: it has no uid or namespace"));
         return Err(found);
     };
+    // A foreground deletion of the batch waits for its pods.
+    let owner_reference = OwnerReference { block_owner_deletion: Some(true), ..owner_reference };
     let name = batch.name_any();
     let language = Language::of_file(&spec.file);
     let mut conf = conf::requested(spec, referenced, defaults);

@@ -1,0 +1,11 @@
+//! End to end: the operator as its Deployment, real pods, real Spark, on the local cluster. Run by `make e2e`, which
+//! brings all of it up; on their own these tests have nothing to talk to.
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::panic)]
+
+mod admission;
+mod cos;
+mod crash;
+mod latency;
+mod outcomes;
+mod rest;
+mod world;

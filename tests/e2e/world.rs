@@ -1,0 +1,169 @@
+//! What the tests see of the world: the cluster, the REST API, and the operator's process.
+
+use std::fmt::Display;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1::{Pod, Service};
+use kube::api::{DeleteParams, ListParams, LogParams, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client, Config, ResourceExt as _};
+use serde_json::{Value, json};
+use sparkbatch::api::{SparkBatch, SparkBatchStatus};
+
+pub const JOBS: &str = "spark-jobs";
+pub const INSTANCE: &str = "43f79a18-768c-44c9-b9c2-b19ec78771bf";
+const SYSTEM: &str = "sparkbatch-system";
+/// A Spark job on a busy machine of two cores.
+pub const JOB: Duration = Duration::from_secs(240);
+
+pub struct World {
+    pub client: Client,
+    rest: String,
+}
+
+fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run the end-to-end tests by `make e2e`"))
+}
+
+impl World {
+    pub async fn new() -> Self {
+        let kubeconfig = Kubeconfig::read_from(variable("SPARKBATCH_E2E_KUBECONFIG")).unwrap();
+        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+        let client = Client::try_from(config).unwrap();
+        let services: Api<Service> = Api::namespaced(client.clone(), SYSTEM);
+        let service = services.get("sparkbatch").await.unwrap().spec.unwrap();
+        Self { client, rest: format!("http://{}:8998", service.cluster_ip.unwrap()) }
+    }
+
+    pub fn batches(&self) -> Api<SparkBatch> {
+        Api::namespaced(self.client.clone(), JOBS)
+    }
+
+    pub fn pods(&self) -> Api<Pod> {
+        Api::namespaced(self.client.clone(), JOBS)
+    }
+
+    /// Applies a batch that must not exist yet.
+    pub async fn apply(&self, name: &str, spec: Value) -> SparkBatch {
+        self.remove(name).await;
+        let batch = SparkBatch::new(name, serde_json::from_value(spec).unwrap());
+        self.batches().create(&PostParams::default(), &batch).await.unwrap()
+    }
+
+    /// Deletes a batch, if it exists, and waits until its pods are gone.
+    pub async fn remove(&self, name: &str) {
+        drop(self.batches().delete(name, &DeleteParams::background()).await);
+        until(&format!("the pods of {name} to be gone"), Duration::from_secs(60), async || self.pods_of(name).await.is_empty()).await;
+    }
+
+    pub async fn status(&self, name: &str) -> SparkBatchStatus {
+        let batch = self.batches().get_opt(name).await.unwrap();
+        batch.and_then(|batch| batch.status).unwrap_or_default()
+    }
+
+    /// Waits until a batch's status is as wanted, telling of each change.
+    pub async fn until_status(&self, name: &str, what: &str, wanted: impl Fn(&SparkBatchStatus) -> bool) -> SparkBatchStatus {
+        let (began, mut last) = (Instant::now(), String::new());
+        loop {
+            let status = self.status(name).await;
+            let line = format!("{} {}", status.phase, status.reason.map(|reason| reason.to_string()).unwrap_or_default());
+            if line != last {
+                say(format!("    {:5.1} s  {name}: {line}", began.elapsed().as_secs_f32()));
+                last = line;
+            }
+            if wanted(&status) {
+                return status;
+            }
+            assert!(!status.phase.is_final() && began.elapsed() < JOB, "{name} is not {what} but {}", json!(status));
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    pub async fn until_final(&self, name: &str) -> SparkBatchStatus {
+        self.until_status(name, "final", |status| status.phase.is_final()).await
+    }
+
+    pub async fn pods_of(&self, name: &str) -> Vec<Pod> {
+        let labels = ListParams::default().labels(&format!("sparkbatch.dev/batch={name}"));
+        self.pods().list(&labels).await.unwrap().items
+    }
+
+    pub async fn log_of(&self, status: &SparkBatchStatus) -> String {
+        let driver = &status.driver.as_ref().unwrap().pod_name;
+        self.pods().logs(driver, &LogParams::default()).await.unwrap()
+    }
+
+    /// The REST API, by curl; status 0 where nobody answered.
+    pub fn rest(&self, method: &str, path: &str, body: Option<&str>) -> (u16, Value) {
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--max-time", "30", "-X", method, "-H", "content-type: application/json"]);
+        curl.args(["--write-out", "\n%{http_code}"]).arg(format!("{}{path}", self.rest));
+        if body.is_some() {
+            curl.args(["--data-binary", "@-"]);
+        }
+        let mut child = curl.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut input = child.stdin.take().unwrap();
+        // A server may answer before it has read everything.
+        drop(std::io::Write::write_all(&mut input, body.unwrap_or_default().as_bytes()));
+        drop(input);
+        let output = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+        let (answer, code) = output.rsplit_once('\n').unwrap();
+        (code.parse().unwrap(), serde_json::from_str(answer).unwrap_or(Value::Null))
+    }
+
+    /// Kills the operator's process with SIGKILL, as the kernel would.
+    pub async fn kill_operator(&self) {
+        let container = self.operator_container().await;
+        let pid = process_of(&container);
+        let status = Command::new("kill").args(["-KILL", &pid.to_string()]).status().unwrap();
+        assert!(status.success());
+        say(format!("    killed the operator, pid {pid}"));
+    }
+
+    /// Waits until the operator is up, as another container than `before` where one is given.
+    pub async fn until_operator_is_back(&self) {
+        until("the REST API to answer", Duration::from_secs(90), async || self.rest("GET", "/version", None).0 == 200).await;
+    }
+
+    async fn operator_container(&self) -> String {
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), SYSTEM);
+        let pods = pods.list(&ListParams::default().labels("app.kubernetes.io/name=sparkbatch")).await.unwrap();
+        let running = pods.items.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
+        let id = running.filter_map(|pod| pod.status.as_ref()?.container_statuses.as_ref()?.first()?.container_id.clone()).next();
+        id.unwrap().trim_start_matches("containerd://").to_owned()
+    }
+}
+
+/// The process on this machine that a container is: its cgroup has the container's id in its name.
+fn process_of(container: &str) -> u32 {
+    let processes = std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+    let is_it = |pid: &u32| std::fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|cgroup| cgroup.contains(container));
+    processes.into_iter().find(is_it).unwrap_or_else(|| panic!("no process of container {container}"))
+}
+
+pub fn say(line: impl Display) {
+    eprintln!("{line}");
+}
+
+/// Waits until `seen` is true.
+pub async fn until(what: &str, patience: Duration, mut seen: impl AsyncFnMut() -> bool) {
+    let began = Instant::now();
+    while !seen().await {
+        assert!(began.elapsed() < patience, "waited in vain for {what}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// Driver pods that the API server has ever created for the batch of this name since `since`, by its audit log.
+pub fn drivers_ever_created(batch: &SparkBatch) -> usize {
+    let uid: String = batch.uid().unwrap().chars().filter(char::is_ascii_hexdigit).collect();
+    let part = format!("-{}-", &uid[24..]);
+    let log = std::fs::read_to_string(variable("SPARKBATCH_E2E_AUDIT_LOG")).unwrap();
+    let events = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    events
+        .filter(|event| event["stage"] == "ResponseComplete" && event["verb"] == "create" && event["responseStatus"]["code"] == 201)
+        .filter(|event| event["objectRef"]["resource"] == "pods" && event["objectRef"]["subresource"].is_null())
+        .filter(|event| event["objectRef"]["name"].as_str().is_some_and(|name| name.contains(&part) && name.ends_with("-driver")))
+        .count()
+}
