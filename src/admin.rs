@@ -20,7 +20,6 @@ pub struct Readiness(Arc<Mutex<BTreeSet<&'static str>>>);
 
 impl Readiness {
     /// Waits for one more thing, until the returned function is called.
-    #[must_use]
     pub fn gate(&self, name: &'static str) -> impl FnOnce() + Send + use<> {
         self.closed().insert(name);
         let gates = self.clone();

@@ -174,9 +174,7 @@ fn conf_pair(text: &str) -> Result<(String, String), String> {
 pub async fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Crd => print_crd(),
-        Command::Run(args) => {
-            serve(args.process, Some(args.controller.config()?), Some(args.facade.config())).await
-        }
+        Command::Run(args) => serve(args.process, Some(args.controller.config()?), Some(args.facade.config())).await,
         Command::Controller(args) => serve(args.process, Some(args.controller.config()?), None).await,
         Command::Facade(args) => serve(args.process, None, Some(args.facade.config())).await,
     }
@@ -269,10 +267,12 @@ mod tests {
 
     #[test]
     fn default_conf_is_held_against_the_rules_of_conf() {
-        let parse = |conf: &str| match Cli::try_parse_from(["sparkbatch", "controller", "--spark-conf", conf]).unwrap().command {
-            Command::Controller(args) => args.controller.config(),
-            _ => unreachable!("not what was parsed"),
-        };
+        let parse =
+            |conf: &str| match Cli::try_parse_from(["sparkbatch", "controller", "--spark-conf", conf]).unwrap().command
+            {
+                Command::Controller(args) => args.controller.config(),
+                _ => unreachable!("not what was parsed"),
+            };
         assert!(parse("spark.a=b,spark.c=d=e").is_ok());
         assert!(parse("spark.master=local").unwrap_err().to_string().contains("spark.master"));
     }

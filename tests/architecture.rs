@@ -1,5 +1,5 @@
 //! The layout of the source, held: who may import whom, and what pure modules never name.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -85,7 +85,7 @@ fn imports(code: &str) -> Vec<String> {
         let rest = &code[at + name.len()..];
         let list = rest.strip_prefix('{').map_or_else(
             || rest.split(|c: char| !(c.is_alphanumeric() || c == '_')).next().unwrap_or_default().to_owned(),
-            |braces| top_level(braces),
+            top_level,
         );
         found.extend(list.split(',').map(|name| name.trim().split("::").next().unwrap_or_default().to_owned()));
     }

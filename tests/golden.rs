@@ -1,5 +1,5 @@
 //! What others rely on to the letter: the definition, and the objects that a batch becomes.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::needless_pass_by_value)]
 
 use std::collections::BTreeMap;
 
@@ -42,8 +42,11 @@ fn objects(batch: &SparkBatch, conf_from: &[BTreeMap<String, String>]) -> Value 
     let mut secret = serde_json::to_value(&set.secret).unwrap();
     for (name, bytes) in set.secret.data.unwrap() {
         let text = String::from_utf8(bytes.0).unwrap();
-        secret["data"][&name] =
-            if name.ends_with(".yaml") { serde_json::from_str(&text).unwrap() } else { text.lines().collect() };
+        secret["data"][&name] = if name == "executor-pod-template.yaml" {
+            serde_json::from_str(&text).unwrap()
+        } else {
+            text.lines().collect()
+        };
     }
     json!({ "driver": set.driver, "secret": secret })
 }

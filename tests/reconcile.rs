@@ -1,6 +1,6 @@
 //! Whole reconcile loops against the in-process API server: what becomes of a batch, and what no crash, fault or
 //! stale cache changes.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::needless_pass_by_value)]
 
 mod common;
 
@@ -186,7 +186,7 @@ async fn a_driver_that_cannot_start_says_why_and_fails_for_it_at_the_timeout() {
         ),
         ("Unschedulable", |server, driver| drop(server.set_unschedulable(NS, driver, "0/1 nodes are available"))),
         ("ContainerCreateFailed", |server, driver| {
-            drop(server.set_pod_waiting(NS, driver, "CreateContainerConfigError", "no secret"))
+            drop(server.set_pod_waiting(NS, driver, "CreateContainerConfigError", "no secret"));
         }),
     ] {
         let server = server();

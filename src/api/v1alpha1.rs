@@ -1,6 +1,8 @@
 //! `SparkBatch` in version `v1alpha1`, field by field. The doc comments become `kubectl explain`.
 
 #![allow(unreachable_pub, reason = "KubeSchema repeats the types that it derives for in a scope of its own")]
+#![allow(clippy::doc_markdown, reason = "these comments become `kubectl explain`, where backticks are noise")]
+#![allow(clippy::duplicated_attributes, reason = "two columns may be of one type")]
 
 use std::collections::BTreeMap;
 
@@ -51,7 +53,7 @@ pub struct SparkBatchSpec {
     pub class_name: Option<String>,
     /// Arguments of the application.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 10000), inner(length(max = 131072)))]
+    #[schemars(length(max = 10_000), inner(length(max = 131_072)))]
     pub args: Vec<String>,
     /// Jars for the class paths of driver and executors. Goes before spark.jars of conf.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -87,7 +89,7 @@ pub struct SparkBatchSpec {
     pub executor_cores: Option<i32>,
     /// Executors to launch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = 100000))]
+    #[schemars(range(min = 0, max = 100_000))]
     pub num_executors: Option<i32>,
     /// Name of the application, as Spark shows it. The resource's name if none is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,9 +1,9 @@
 //! What every reconciliation works with.
 
 use jiff::{SignedDuration, Timestamp};
-use kube::{Client, Resource as _};
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::Store;
+use kube::{Client, Resource as _};
 
 use super::memory::Memory;
 use super::pods::PodIndex;
@@ -35,7 +35,12 @@ pub(super) struct Context {
 }
 
 impl Context {
-    pub(super) fn new(client: Client, ids: IdAllocator, config: ControllerConfig, batches: Store<GuardedBatch>) -> Self {
+    pub(super) fn new(
+        client: Client,
+        ids: IdAllocator,
+        config: ControllerConfig,
+        batches: Store<GuardedBatch>,
+    ) -> Self {
         let reporter = Reporter { controller: MANAGER.to_owned(), instance: None };
         let recorder = Recorder::new(client.clone(), reporter);
         Self { client, ids, config, batches, pods: PodIndex::default(), memory: Memory::default(), recorder }

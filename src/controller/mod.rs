@@ -23,8 +23,8 @@ use std::sync::Arc;
 
 use futures::{StreamExt as _, stream};
 use kube::Client;
-use kube::runtime::{applier, reflector};
 use kube::runtime::controller::{Config, Error as ApplierError};
+use kube::runtime::{applier, reflector};
 use tokio_util::sync::CancellationToken;
 
 use self::context::Context;

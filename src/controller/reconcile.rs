@@ -43,6 +43,7 @@ pub(super) async fn reconcile(guard: Arc<GuardedBatch>, context: Arc<Context>) -
 }
 
 /// 1 s, 2 s, 4 s, … up to 5 minutes, each by up to a fifth longer so that many batches do not come at once.
+#[expect(clippy::needless_pass_by_value, reason = "the applier hands out its handles")]
 pub(super) fn error_policy(guard: Arc<GuardedBatch>, error: &Error, context: Arc<Context>) -> Action {
     if error.is_race() {
         return Action::requeue(Duration::from_millis(200));

@@ -235,10 +235,12 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::needless_pass_by_value, reason = "the callers write it on the spot")]
     fn state_of(status: serde_json::Value) -> DriverState {
         driver_facts(&serde_json::from_value(json!({ "metadata": { "name": "d" }, "status": status })).unwrap()).state
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "the callers write it on the spot")]
     fn container(state: serde_json::Value) -> serde_json::Value {
         json!([
             { "name": "sidecar", "ready": true, "restartCount": 0, "image": "", "imageID": "", "state": { "running": {} } },

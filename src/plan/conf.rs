@@ -27,14 +27,18 @@ pub(super) fn requested(
     defaults: &Defaults,
 ) -> SparkConf {
     let mut conf = SparkConf::default();
-    DEFAULTS.iter().for_each(|(key, value)| conf.set(key, *value));
+    for (key, value) in DEFAULTS {
+        conf.set(key, *value);
+    }
     conf.layer(&defaults.conf);
     let image_defaults = [
         ("spark.kubernetes.container.image", &defaults.image),
         ("spark.kubernetes.container.image.pullPolicy", &defaults.image_pull_policy),
     ];
     set_all(&mut conf, image_defaults);
-    referenced.iter().for_each(|layer| conf.layer(layer));
+    for layer in referenced {
+        conf.layer(layer);
+    }
     conf.layer(&spec.conf);
     set_typed(&mut conf, spec);
     conf
@@ -168,6 +172,8 @@ pub(super) fn complete(batch: &ValidatedBatch) -> SparkConf {
         ("spark.kubernetes.executor.podTemplateFile", &template),
         ("spark.kubernetes.executor.podTemplateContainerName", EXECUTOR_CONTAINER),
     ];
-    set.into_iter().for_each(|(key, value)| conf.set(key, value));
+    for (key, value) in set {
+        conf.set(key, value);
+    }
     conf
 }

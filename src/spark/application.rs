@@ -112,16 +112,11 @@ mod tests {
                     out.push('$');
                     rest = &rest[1..];
                 }
-                Some('(') => match rest.find(')') {
-                    Some(end) => {
-                        out.push('?');
-                        rest = &rest[end + 1..];
-                    }
-                    None => {
-                        out.push_str("$(");
-                        rest = &rest[1..];
-                    }
-                },
+                Some('(') => {
+                    let end = rest.find(')');
+                    out.push_str(if end.is_some() { "?" } else { "$(" });
+                    rest = &rest[end.map_or(1, |end| end + 1)..];
+                }
                 Some(other) => {
                     out.push('$');
                     out.push(other);

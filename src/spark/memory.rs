@@ -80,7 +80,9 @@ mod tests {
 
     fn total(language: Language, pairs: &[(&str, &str)]) -> u64 {
         let mut conf = SparkConf::default();
-        pairs.iter().for_each(|(key, value)| conf.set(key, *value));
+        for (key, value) in pairs {
+            conf.set(key, *value);
+        }
         driver_memory(&conf, language).unwrap().total_mib
     }
 

@@ -61,9 +61,9 @@ mod tests {
             let slashes = line.len() - line.trim_end_matches('\\').len();
             let body = if slashes % 2 == 1 { &line[..line.len() - 1] } else { line };
             if continued {
-                lines.last_mut().unwrap().push_str(body)
+                lines.last_mut().unwrap().push_str(body);
             } else {
-                lines.push(body.to_owned())
+                lines.push(body.to_owned());
             }
             continued = slashes % 2 == 1;
         }
@@ -126,7 +126,9 @@ mod tests {
         #[test]
         fn what_is_written_is_read_back(pairs in prop::collection::btree_map("[!-~é =:#!\\\\]{1,12}", any::<String>(), 0..6)) {
             let mut conf = SparkConf::default();
-            pairs.iter().for_each(|(key, value)| conf.set(key, value.as_str()));
+            for (key, value) in &pairs {
+                conf.set(key, value.as_str());
+            }
             let expected: BTreeMap<_, _> = conf.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
             prop_assert_eq!(load(&to_properties(&conf)), expected);
         }

@@ -30,7 +30,11 @@ async fn what_cel_can_say_is_refused_at_admission() {
         ("memory", json!({ "file": "/a.py", "driverMemory": "1.5g" }), "driverMemory"),
         ("cores", json!({ "file": "/a.py", "executorCores": 0 }), "executorCores"),
         ("conf-key", json!({ "file": "/a.py", "conf": { "spark.master": "local" } }), "operator owns"),
-        ("conf-prefix", json!({ "file": "/a.py", "conf": { "spark.kubernetes.authenticate.oauthToken": "x" } }), "operator owns"),
+        (
+            "conf-prefix",
+            json!({ "file": "/a.py", "conf": { "spark.kubernetes.authenticate.oauthToken": "x" } }),
+            "operator owns",
+        ),
         ("conf-name", json!({ "file": "/a.py", "conf": { "master": "local" } }), "spark."),
         ("conf-from", json!({ "file": "/a.py", "confFrom": [{}] }), "exactly one"),
         ("policy", json!({ "file": "/a.py", "imagePullPolicy": "Sometimes" }), "imagePullPolicy"),
@@ -61,7 +65,10 @@ async fn what_runs_cannot_be_changed_and_what_may_change_can() {
         (json!({ "driver": { "env": [{ "name": "A", "value": "B" }] } }), "driver"),
     ] {
         let refusal = change(spec.clone()).await;
-        assert!(refusal.as_ref().is_some_and(|text| text.contains(&format!("{field} is immutable"))), "{spec}: {refusal:?}");
+        assert!(
+            refusal.as_ref().is_some_and(|text| text.contains(&format!("{field} is immutable"))),
+            "{spec}: {refusal:?}"
+        );
     }
     assert_eq!(change(json!({ "ttlSecondsAfterFinished": 60, "suspend": true })).await, None);
     world.remove("frozen").await;

@@ -9,14 +9,18 @@ use crate::world::{INSTANCE, JOB, World, until};
 
 const ENDPOINT: &str = "http://10.244.0.1:5555";
 
-/// moto's S3 server, from PyPI; ended when dropped.
+/// The S3 server of `moto`, ended when dropped.
 struct ObjectStorage(Child);
 
 impl ObjectStorage {
     async fn start() -> Self {
-        let python = std::env::var("SPARKBATCH_E2E_PYTHON").unwrap_or_else(|_| panic!("SPARKBATCH_E2E_PYTHON is not set: run by `make e2e`"));
+        let python = std::env::var("SPARKBATCH_E2E_PYTHON")
+            .unwrap_or_else(|_| panic!("SPARKBATCH_E2E_PYTHON is not set: run by `make e2e`"));
         let mut server = Command::new(python);
-        server.args(["-m", "moto.server", "-H", "10.244.0.1", "-p", "5555"]).stdout(Stdio::null()).stderr(Stdio::null());
+        server
+            .args(["-m", "moto.server", "-H", "10.244.0.1", "-p", "5555"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         let storage = Self(server.spawn().unwrap());
         until("the S3 server to answer", Duration::from_secs(60), async || curl(&[ENDPOINT])).await;
         storage
@@ -44,7 +48,15 @@ async fn the_seeds_payload_in_object_storage_runs() {
     let _storage = ObjectStorage::start().await;
     let job = format!("{}/tests/golden/seed/wordcount.py", env!("CARGO_MANIFEST_DIR"));
     assert!(curl(&["-X", "PUT", &format!("{ENDPOINT}/bucket")]));
-    assert!(curl(&["-X", "PUT", "-H", "Content-Type: text/x-python", "--data-binary", &format!("@{job}"), &format!("{ENDPOINT}/bucket/wordcount.py")]));
+    assert!(curl(&[
+        "-X",
+        "PUT",
+        "-H",
+        "Content-Type: text/x-python",
+        "--data-binary",
+        &format!("@{job}"),
+        &format!("{ENDPOINT}/bucket/wordcount.py")
+    ]));
 
     // The seed's sample as it stands, but for the names and keys that it leaves open and its endpoint.
     let sample = include_str!("../golden/seed/create-cos.json").replace("<bucket>", "bucket");

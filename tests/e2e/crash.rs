@@ -45,7 +45,9 @@ async fn an_operator_killed_while_a_batch_runs_sees_it_to_its_end() {
     let spec = json!({ "file": "/opt/spark/examples/src/main/python/pi.py", "args": ["100"], "numExecutors": 1 });
     let batch = world.apply("kill-running", spec).await;
     world
-        .until_status("kill-running", "running with an executor", |status| status.executors.is_some_and(|executors| executors.running == 1))
+        .until_status("kill-running", "running with an executor", |status| {
+            status.executors.is_some_and(|executors| executors.running == 1)
+        })
         .await;
     world.kill_operator().await;
     let status = world.until_final("kill-running").await;

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
-use kube::api::{DeleteParams, PostParams, WatchEvent, WatchParams};
 use kube::ResourceExt as _;
+use kube::api::{DeleteParams, PostParams, WatchEvent, WatchParams};
 use serde_json::json;
 use sparkbatch::api::SparkBatch;
 
@@ -39,5 +39,9 @@ async fn the_time_from_apply_to_driver_pod_is_reported() {
     times.sort();
     let millis = |time: Duration| time.as_secs_f64() * 1e3;
     let (median, slowest) = (times[SAMPLES / 2], times[SAMPLES - 1]);
-    say(format!("    apply to driver pod created: p50 {:.1} ms, max {:.1} ms of {SAMPLES}", millis(median), millis(slowest)));
+    say(format!(
+        "    apply to driver pod created: p50 {:.1} ms, max {:.1} ms of {SAMPLES}",
+        millis(median),
+        millis(slowest)
+    ));
 }

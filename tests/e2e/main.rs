@@ -1,6 +1,6 @@
 //! End to end: the operator as its Deployment, real pods, real Spark, on the local cluster. Run by `make e2e`, which
 //! brings all of it up; on their own these tests have nothing to talk to.
-#![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::panic)]
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::panic, clippy::needless_pass_by_value)]
 
 mod admission;
 mod cos;

@@ -20,15 +20,24 @@ async fn a_job_succeeds_with_two_executors() {
     });
     world.apply("two-executors", spec).await;
     let running = world
-        .until_status("two-executors", "running with two executors", |status| status.executors.is_some_and(|executors| executors.running == 2))
+        .until_status("two-executors", "running with two executors", |status| {
+            status.executors.is_some_and(|executors| executors.running == 2)
+        })
         .await;
     assert_eq!(running.executors.unwrap().requested, 2);
     let status = world.until_final("two-executors").await;
     assert_eq!((status.phase, status.reason), (Phase::Succeeded, Some(Reason::DriverSucceeded)));
     assert_eq!(status.driver.as_ref().unwrap().exit_code, Some(0));
-    assert!(status.id.is_some() && status.completion_time >= status.running_time && status.running_time >= status.start_time);
+    assert!(
+        status.id.is_some()
+            && status.completion_time >= status.running_time
+            && status.running_time >= status.start_time
+    );
     assert!(world.log_of(&status).await.contains("Pi is roughly 3.1"));
-    until("the executors to be gone", Duration::from_secs(30), async || world.pods_of("two-executors").await.len() == 1).await;
+    until("the executors to be gone", Duration::from_secs(30), async || {
+        world.pods_of("two-executors").await.len() == 1
+    })
+    .await;
     world.remove("two-executors").await;
 }
 
@@ -36,7 +45,12 @@ async fn a_job_succeeds_with_two_executors() {
 #[ignore = "needs the local cluster: runs by `make e2e`"]
 async fn a_job_that_raises_an_error_fails_with_the_end_of_its_log() {
     let world = World::new().await;
-    world.apply("raises", json!({ "file": "/opt/spark/examples/src/main/python/pi.py", "args": ["many"], "numExecutors": 1 })).await;
+    world
+        .apply(
+            "raises",
+            json!({ "file": "/opt/spark/examples/src/main/python/pi.py", "args": ["many"], "numExecutors": 1 }),
+        )
+        .await;
     let status = world.until_final("raises").await;
     assert_eq!((status.phase, status.reason), (Phase::Failed, Some(Reason::DriverExitNonZero)));
     let message = status.message.unwrap();
@@ -63,7 +77,11 @@ async fn a_driver_that_cannot_start_fails_for_the_cause_of_its_wait() {
     world.apply("no-image", json!({ "file": pi, "image": "localhost/no-such-image:1" })).await;
     world.apply("no-node", json!({ "file": pi, "driver": { "nodeSelector": { "disk": "none" } } })).await;
     for (name, reason) in [("no-image", Reason::ImagePullFailed), ("no-node", Reason::Unschedulable)] {
-        world.until_status(name, "waiting for its cause", |status| status.phase == Phase::Starting && status.reason == Some(reason)).await;
+        world
+            .until_status(name, "waiting for its cause", |status| {
+                status.phase == Phase::Starting && status.reason == Some(reason)
+            })
+            .await;
         let status = world.until_final(name).await;
         assert_eq!((status.phase, status.reason), (Phase::Failed, Some(reason)));
         until("the driver to be deleted", Duration::from_secs(30), async || world.pods_of(name).await.is_empty()).await;
@@ -81,7 +99,12 @@ async fn a_driver_over_its_memory_limit_is_told_so() {
         "spark.driver.memoryOverhead": "1m",
         "spark.driver.extraJavaOptions": "-XX:+AlwaysPreTouch -Xms400m",
     });
-    world.apply("out-of-memory", json!({ "file": "/opt/spark/examples/src/main/python/pi.py", "conf": conf, "numExecutors": 1 })).await;
+    world
+        .apply(
+            "out-of-memory",
+            json!({ "file": "/opt/spark/examples/src/main/python/pi.py", "conf": conf, "numExecutors": 1 }),
+        )
+        .await;
     let status = world.until_final("out-of-memory").await;
     assert_eq!((status.phase, status.reason), (Phase::Failed, Some(Reason::DriverOOMKilled)), "{status:?}");
     assert_eq!(status.driver.unwrap().exit_code, Some(137));
@@ -92,14 +115,24 @@ async fn a_driver_over_its_memory_limit_is_told_so() {
 #[ignore = "needs the local cluster: runs by `make e2e`"]
 async fn a_driver_deleted_by_hand_is_lost_and_its_executors_go() {
     let world = World::new().await;
-    world.apply("by-hand", json!({ "file": "/opt/spark/examples/src/main/python/pi.py", "args": ["20000"], "numExecutors": 1 })).await;
+    world
+        .apply(
+            "by-hand",
+            json!({ "file": "/opt/spark/examples/src/main/python/pi.py", "args": ["20000"], "numExecutors": 1 }),
+        )
+        .await;
     let status = world
-        .until_status("by-hand", "running with an executor", |status| status.executors.is_some_and(|executors| executors.running == 1))
+        .until_status("by-hand", "running with an executor", |status| {
+            status.executors.is_some_and(|executors| executors.running == 1)
+        })
         .await;
     say("    deleting the driver pod");
     world.pods().delete(&status.driver.unwrap().pod_name, &DeleteParams::default()).await.unwrap();
     let status = world.until_final("by-hand").await;
     assert_eq!((status.phase, status.reason), (Phase::Failed, Some(Reason::DriverLost)));
-    until("driver and executors to be gone", Duration::from_secs(30), async || world.pods_of("by-hand").await.is_empty()).await;
+    until("driver and executors to be gone", Duration::from_secs(30), async || {
+        world.pods_of("by-hand").await.is_empty()
+    })
+    .await;
     world.remove("by-hand").await;
 }

@@ -41,7 +41,10 @@ async fn the_seeds_word_count_runs_by_curl() {
     assert_eq!(until_state(&world, id, &["success", "dead"]).await, "success");
 
     let (_, batch) = world.rest("GET", &instance(&format!("/{id}")), None);
-    assert_eq!(batch, json!({ "id": id, "appId": batch["appId"], "appInfo": { "sparkUiUrl": null }, "state": "success" }));
+    assert_eq!(
+        batch,
+        json!({ "id": id, "appId": batch["appId"], "appInfo": { "sparkUiUrl": null }, "state": "success" })
+    );
     assert!(batch["appId"].as_str().unwrap().starts_with("spark-"));
     let (_, list) = world.rest("GET", &instance(""), None);
     assert!(list["sessions"].as_array().unwrap().contains(&batch), "{list}");
@@ -74,12 +77,15 @@ async fn a_running_batch_that_is_deleted_is_gone_within_thirty_seconds() {
     let id = created["id"].as_i64().unwrap();
     let name = format!("batch-{id}");
     world
-        .until_status(&name, "running with two executors", |status| status.executors.is_some_and(|executors| executors.running == 2))
+        .until_status(&name, "running with two executors", |status| {
+            status.executors.is_some_and(|executors| executors.running == 2)
+        })
         .await;
     let began = Instant::now();
     assert_eq!(world.rest("DELETE", &format!("/namespaces/{JOBS}/batches/long"), None).0, 200);
     assert_eq!(world.rest("GET", &format!("/namespaces/{JOBS}/batches/{id}"), None).0, 404);
-    until("driver and executors to be gone", Duration::from_secs(30), async || world.pods_of(&name).await.is_empty()).await;
+    until("driver and executors to be gone", Duration::from_secs(30), async || world.pods_of(&name).await.is_empty())
+        .await;
     say(format!("    driver and executors were gone after {:.1} s", began.elapsed().as_secs_f32()));
 }
 
@@ -87,7 +93,9 @@ async fn a_running_batch_that_is_deleted_is_gone_within_thirty_seconds() {
 #[ignore = "needs the local cluster: runs by `make e2e`"]
 async fn a_batch_applied_with_kubectl_gets_an_id_and_is_listed() {
     let world = World::new().await;
-    world.apply("applied", json!({ "file": "/a.py", "image": "localhost/no-such-image:1", "name": "applied-app" })).await;
+    world
+        .apply("applied", json!({ "file": "/a.py", "image": "localhost/no-such-image:1", "name": "applied-app" }))
+        .await;
     let status = world.until_status("applied", "given an id", |status| status.id.is_some()).await;
     let path = format!("/namespaces/{JOBS}/batches/{}", status.id.unwrap());
     until("the batch to be listed", Duration::from_secs(10), async || world.rest("GET", &path, None).0 == 200).await;
@@ -101,7 +109,8 @@ async fn a_batch_applied_with_kubectl_gets_an_id_and_is_listed() {
 #[ignore = "needs the local cluster: runs by `make e2e`"]
 async fn bad_input_is_refused_and_uses_up_no_id() {
     let world = World::new().await;
-    let good = json!({ "file": "/a.py", "conf": { "spark.kubernetes.container.image": "localhost/no-such-image:1" } }).to_string();
+    let good = json!({ "file": "/a.py", "conf": { "spark.kubernetes.container.image": "localhost/no-such-image:1" } })
+        .to_string();
     let submit = |body: &str| world.rest("POST", &format!("/namespaces/{JOBS}/batches"), Some(body));
     let (_, before) = submit(&good);
 

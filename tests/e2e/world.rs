@@ -54,7 +54,10 @@ impl World {
     /// Deletes a batch, if it exists, and waits until its pods are gone.
     pub async fn remove(&self, name: &str) {
         drop(self.batches().delete(name, &DeleteParams::background()).await);
-        until(&format!("the pods of {name} to be gone"), Duration::from_secs(60), async || self.pods_of(name).await.is_empty()).await;
+        until(&format!("the pods of {name} to be gone"), Duration::from_secs(60), async || {
+            self.pods_of(name).await.is_empty()
+        })
+        .await;
     }
 
     pub async fn status(&self, name: &str) -> SparkBatchStatus {
@@ -63,11 +66,17 @@ impl World {
     }
 
     /// Waits until a batch's status is as wanted, telling of each change.
-    pub async fn until_status(&self, name: &str, what: &str, wanted: impl Fn(&SparkBatchStatus) -> bool) -> SparkBatchStatus {
+    pub async fn until_status(
+        &self,
+        name: &str,
+        what: &str,
+        wanted: impl Fn(&SparkBatchStatus) -> bool,
+    ) -> SparkBatchStatus {
         let (began, mut last) = (Instant::now(), String::new());
         loop {
             let status = self.status(name).await;
-            let line = format!("{} {}", status.phase, status.reason.map(|reason| reason.to_string()).unwrap_or_default());
+            let line =
+                format!("{} {}", status.phase, status.reason.map(|reason| reason.to_string()).unwrap_or_default());
             if line != last {
                 say(format!("    {:5.1} s  {name}: {line}", began.elapsed().as_secs_f32()));
                 last = line;
@@ -123,22 +132,27 @@ impl World {
 
     /// Waits until the operator is up, as another container than `before` where one is given.
     pub async fn until_operator_is_back(&self) {
-        until("the REST API to answer", Duration::from_secs(90), async || self.rest("GET", "/version", None).0 == 200).await;
+        until("the REST API to answer", Duration::from_secs(90), async || self.rest("GET", "/version", None).0 == 200)
+            .await;
     }
 
     async fn operator_container(&self) -> String {
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), SYSTEM);
         let pods = pods.list(&ListParams::default().labels("app.kubernetes.io/name=sparkbatch")).await.unwrap();
-        let running = pods.items.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
-        let id = running.filter_map(|pod| pod.status.as_ref()?.container_statuses.as_ref()?.first()?.container_id.clone()).next();
+        let mut running = pods.items.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
+        let id =
+            running.find_map(|pod| pod.status.as_ref()?.container_statuses.as_ref()?.first()?.container_id.clone());
         id.unwrap().trim_start_matches("containerd://").to_owned()
     }
 }
 
 /// The process on this machine that a container is: its cgroup has the container's id in its name.
 fn process_of(container: &str) -> u32 {
-    let processes = std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
-    let is_it = |pid: &u32| std::fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|cgroup| cgroup.contains(container));
+    let processes =
+        std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+    let is_it = |pid: &u32| {
+        std::fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|cgroup| cgroup.contains(container))
+    };
     processes.into_iter().find(is_it).unwrap_or_else(|| panic!("no process of container {container}"))
 }
 
@@ -162,8 +176,12 @@ pub fn drivers_ever_created(batch: &SparkBatch) -> usize {
     let log = std::fs::read_to_string(variable("SPARKBATCH_E2E_AUDIT_LOG")).unwrap();
     let events = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     events
-        .filter(|event| event["stage"] == "ResponseComplete" && event["verb"] == "create" && event["responseStatus"]["code"] == 201)
+        .filter(|event| {
+            event["stage"] == "ResponseComplete" && event["verb"] == "create" && event["responseStatus"]["code"] == 201
+        })
         .filter(|event| event["objectRef"]["resource"] == "pods" && event["objectRef"]["subresource"].is_null())
-        .filter(|event| event["objectRef"]["name"].as_str().is_some_and(|name| name.contains(&part) && name.ends_with("-driver")))
+        .filter(|event| {
+            event["objectRef"]["name"].as_str().is_some_and(|name| name.contains(&part) && name.ends_with("-driver"))
+        })
         .count()
 }
