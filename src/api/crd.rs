@@ -35,6 +35,7 @@ fn build() -> CustomResourceDefinition {
         let properties = root.properties.get_or_insert_default();
         if let Some(spec) = properties.get_mut("spec") {
             drop_legacy_volumes(spec);
+            check_uris(spec);
             freeze(spec);
             shorten(spec, 0);
         }
@@ -54,6 +55,29 @@ fn name_rule() -> ValidationRule {
     }
 }
 
+/// The files of a batch: what a driver can read, and what it would run.
+fn check_uris(spec: &mut JSONSchemaProps) {
+    let rule = ValidationRule {
+        rule: "self.matches('^([A-Za-z][A-Za-z0-9+.-]*:|/[^/])') && !self.lowerAscii().startsWith('file:')".into(),
+        message: Some("write local:///path for a file in the image, or a URI that the driver can read".into()),
+        ..ValidationRule::default()
+    };
+    for field in ["jars", "pyFiles", "files", "archives"] {
+        if let Some(uri) = child(spec, field).and_then(item) {
+            uri.x_kubernetes_validations.get_or_insert_default().push(rule.clone());
+        }
+    }
+    if let Some(uri) = child(spec, "file") {
+        uri.x_kubernetes_validations.get_or_insert_default().push(rule);
+    }
+    spec.x_kubernetes_validations.get_or_insert_default().push(ValidationRule {
+        rule: "has(self.className) || !self.file.lowerAscii().endsWith('.jar')".into(),
+        message: Some("className is required for a .jar: the main class cannot be read from the file".into()),
+        field_path: Some(".className".into()),
+        ..ValidationRule::default()
+    });
+}
+
 /// One transition rule per frozen field, so that the API server's answer names the field.
 fn freeze(spec: &mut JSONSchemaProps) {
     let required = spec.required.clone().unwrap_or_default();
@@ -69,7 +93,7 @@ fn freeze(spec: &mut JSONSchemaProps) {
             };
             ValidationRule {
                 rule,
-                message: Some(format!("{name} is immutable: what runs cannot change; create another batch")),
+                message: Some(format!("{name} is immutable; create another batch")),
                 field_path: Some(format!(".{name}")),
                 ..ValidationRule::default()
             }
@@ -95,13 +119,28 @@ const VOLUME_SOURCES: [&str; 11] = [
 ];
 
 fn drop_legacy_volumes(spec: &mut JSONSchemaProps) {
-    let volumes = spec.properties.as_mut().and_then(|properties| properties.get_mut("volumes"));
-    if let Some(JSONSchemaPropsOrArray::Schema(volume)) = volumes.and_then(|volumes| volumes.items.as_mut()) {
-        volume
-            .properties
-            .get_or_insert_default()
-            .retain(|name, _| name == "name" || VOLUME_SOURCES.contains(&name.as_str()));
+    let Some(volume) = child(spec, "volumes").and_then(item) else { return };
+    keep(volume, |name| name == "name" || VOLUME_SOURCES.contains(&name));
+    // Of a claim's metadata, what a user may set.
+    let metadata = ["ephemeral", "volumeClaimTemplate", "metadata"].into_iter().try_fold(volume, child);
+    if let Some(metadata) = metadata {
+        keep(metadata, |name| matches!(name, "labels" | "annotations"));
     }
+}
+
+fn child<'a>(schema: &'a mut JSONSchemaProps, name: &str) -> Option<&'a mut JSONSchemaProps> {
+    schema.properties.as_mut()?.get_mut(name)
+}
+
+fn item(list: &mut JSONSchemaProps) -> Option<&mut JSONSchemaProps> {
+    match list.items.as_mut()? {
+        JSONSchemaPropsOrArray::Schema(item) => Some(item),
+        JSONSchemaPropsOrArray::Schemas(_) => None,
+    }
+}
+
+fn keep(schema: &mut JSONSchemaProps, wanted: impl Fn(&str) -> bool) {
+    schema.properties.get_or_insert_default().retain(|name, _| wanted(name));
 }
 
 /// Levels of fields whose texts are kept: the fields of the spec and of its parts in full, those of
@@ -210,10 +249,43 @@ pub(super) fn conditions_schema(generator: &mut SchemaGenerator) -> Schema {
 mod tests {
     use super::*;
 
+    fn spec() -> JSONSchemaProps {
+        let schema = crd().spec.versions[0].schema.clone().unwrap().open_api_v3_schema.unwrap();
+        schema.properties.unwrap()["spec"].clone()
+    }
+
     #[test]
     fn the_definition_is_small_enough_to_apply() {
         let yaml = serde_saphyr::to_string(&crd()).unwrap();
-        std::fs::write("/tmp/crd.yaml", &yaml).unwrap();
         assert!(yaml.len() < 64 * 1024, "{} bytes", yaml.len());
+    }
+
+    #[test]
+    fn every_field_is_frozen_but_those_that_may_change() {
+        let spec = spec();
+        let rules = spec.x_kubernetes_validations.unwrap();
+        for name in spec.properties.unwrap().keys() {
+            let frozen = rules.iter().any(|rule| rule.rule.contains(&format!("oldSelf.{name}")));
+            assert_eq!(frozen, !MUTABLE_FIELDS.contains(&name.as_str()), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_field_of_the_spec_is_described() {
+        for (name, field) in spec().properties.unwrap() {
+            assert!(field.description.is_some(), "{name}");
+        }
+    }
+
+    #[test]
+    fn columns_and_selectable_fields_exist() {
+        let version = &crd().spec.versions[0];
+        let root = serde_json::to_value(version.schema.clone().unwrap().open_api_v3_schema.unwrap()).unwrap();
+        let columns = version.additional_printer_columns.iter().flatten().map(|column| column.json_path.clone());
+        let selectable = version.selectable_fields.iter().flatten().map(|field| field.json_path.clone());
+        for path in columns.chain(selectable).filter(|path| !path.starts_with(".metadata")) {
+            let pointer = path.replace('.', "/properties/");
+            assert!(root.pointer(&pointer).is_some(), "{path}");
+        }
     }
 }

@@ -45,7 +45,7 @@ pub struct SparkBatchSpec {
     /// File that holds the application: a .py, .R or .jar. A URI that the driver's image can read
     /// (local://, https://, s3a://, cos://, hdfs://, ...); an absolute path without a scheme is a file in
     /// the image.
-    #[schemars(length(min = 1, max = 4096))]
+    #[schemars(length(min = 1, max = 2048))]
     pub file: String,
     /// Main class of a Java or Scala application. Not needed for Python and R.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -57,19 +57,19 @@ pub struct SparkBatchSpec {
     pub args: Vec<String>,
     /// Jars for the class paths of driver and executors. Goes before spark.jars of conf.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 1000), inner(length(min = 1, max = 4096)))]
+    #[schemars(length(max = 1000), inner(length(min = 1, max = 2048)))]
     pub jars: Vec<String>,
     /// Python files (.py, .zip, .egg) for the PYTHONPATH. Goes before spark.submit.pyFiles of conf.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 1000), inner(length(min = 1, max = 4096)))]
+    #[schemars(length(max = 1000), inner(length(min = 1, max = 2048)))]
     pub py_files: Vec<String>,
     /// Files for the working directory of each executor. Goes before spark.files of conf.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 1000), inner(length(min = 1, max = 4096)))]
+    #[schemars(length(max = 1000), inner(length(min = 1, max = 2048)))]
     pub files: Vec<String>,
     /// Archives to unpack in the working directory of driver and executors. Goes before spark.archives of conf.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 1000), inner(length(min = 1, max = 4096)))]
+    #[schemars(length(max = 1000), inner(length(min = 1, max = 2048)))]
     pub archives: Vec<String>,
     /// Heap of the driver, as a JVM size: 512m, 4g. Without a unit: MiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]

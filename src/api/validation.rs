@@ -115,7 +115,7 @@ fn is_scheme(text: &str) -> bool {
 
 fn check_lengths(spec: &SparkBatchSpec, problems: &mut Vec<Problem>) {
     let limits = [
-        ("file", Some(&spec.file), 4096),
+        ("file", Some(&spec.file), 2048),
         ("className", spec.class_name.as_ref(), 1024),
         ("name", spec.name.as_ref(), 253),
         ("queue", spec.queue.as_ref(), 253),
@@ -135,10 +135,10 @@ fn check_lengths(spec: &SparkBatchSpec, problems: &mut Vec<Problem>) {
     }
     let lists = [
         ("args", &spec.args, 10_000, 131_072),
-        ("jars", &spec.jars, 1000, 4096),
-        ("pyFiles", &spec.py_files, 1000, 4096),
-        ("files", &spec.files, 1000, 4096),
-        ("archives", &spec.archives, 1000, 4096),
+        ("jars", &spec.jars, 1000, 2048),
+        ("pyFiles", &spec.py_files, 1000, 2048),
+        ("files", &spec.files, 1000, 2048),
+        ("archives", &spec.archives, 1000, 2048),
     ];
     for (field, values, count, length) in lists {
         if values.len() > count {

@@ -223,10 +223,18 @@ fn cut(text: &str) -> String {
     text.chars().take(MAX_MESSAGE).collect()
 }
 
-/// Keeps the end: a log says last what went wrong.
+/// Keeps the end, since a log says last what went wrong; without what Spark tells of its orderly shutdown after
+/// that, unless there is nothing else.
 fn cut_front(text: &str) -> String {
-    let text = text.trim();
+    let told: Vec<_> = text.lines().filter(|line| !is_chatter(line)).collect();
+    let told = told.join("\n");
+    let text = if told.trim().is_empty() { text.trim() } else { told.trim() };
     text.chars().skip(text.chars().count().saturating_sub(MAX_MESSAGE)).collect()
+}
+
+/// A line of Spark's own log below the level of warnings: `26/01/02 03:04:05 INFO SparkContext: …`.
+fn is_chatter(line: &str) -> bool {
+    line.split_whitespace().nth(2).is_some_and(|level| matches!(level, "INFO" | "DEBUG" | "TRACE"))
 }
 
 #[cfg(test)]
@@ -291,6 +299,17 @@ mod tests {
             json!([{ "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes" }]);
         assert_eq!(state_of(json!({ "conditions": condition })), waiting(Reason::Unschedulable, "0/1 nodes"));
         assert_eq!(state_of(json!({})), waiting(Reason::DriverPending, ""));
+    }
+
+    #[test]
+    fn what_went_wrong_is_not_hidden_behind_an_orderly_shutdown() {
+        let told = |message: &str| {
+            let failed = container(json!({ "terminated": { "exitCode": 1, "message": message } }));
+            end_of(json!({ "containerStatuses": failed })).message
+        };
+        let chatter = "26/11/23 10:13:23 INFO SparkUI: Stopped Spark web UI";
+        assert_eq!(told(&format!("ValueError: no\n{chatter}\n{chatter}\n")), "ValueError: no");
+        assert_eq!(told(chatter), chatter);
     }
 
     #[test]

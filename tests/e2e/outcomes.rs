@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kube::api::DeleteParams;
 use serde_json::json;
-use sparkbatch::api::{Phase, Reason};
+use sparkbatch::api::{Phase, Reason, SparkBatchStatus};
 
 use crate::world::{World, say, until};
 
@@ -53,8 +53,8 @@ async fn a_job_that_raises_an_error_fails_with_the_end_of_its_log() {
         .await;
     let status = world.until_final("raises").await;
     assert_eq!((status.phase, status.reason), (Phase::Failed, Some(Reason::DriverExitNonZero)));
-    let message = status.message.unwrap();
-    assert!(message.contains("exit code 1") && message.contains("ValueError"), "{message}");
+    assert!(status.message.as_ref().unwrap().starts_with("exit code 1: "), "{:?}", status.message);
+    assert!(world.log_of(&status).await.contains("ValueError: invalid literal for int()"));
     world.remove("raises").await;
 }
 
@@ -76,12 +76,12 @@ async fn a_driver_that_cannot_start_fails_for_the_cause_of_its_wait() {
     let pi = "/opt/spark/examples/src/main/python/pi.py";
     world.apply("no-image", json!({ "file": pi, "image": "localhost/no-such-image:1" })).await;
     world.apply("no-node", json!({ "file": pi, "driver": { "nodeSelector": { "disk": "none" } } })).await;
-    for (name, reason) in [("no-image", Reason::ImagePullFailed), ("no-node", Reason::Unschedulable)] {
-        world
-            .until_status(name, "waiting for its cause", |status| {
-                status.phase == Phase::Starting && status.reason == Some(reason)
-            })
-            .await;
+    let causes = [("no-image", Reason::ImagePullFailed), ("no-node", Reason::Unschedulable)];
+    for (name, reason) in causes {
+        let waits = |status: &SparkBatchStatus| status.phase == Phase::Starting && status.reason == Some(reason);
+        world.until_status(name, "waiting for its cause", waits).await;
+    }
+    for (name, reason) in causes {
         let status = world.until_final(name).await;
         assert_eq!((status.phase, status.reason), (Phase::Failed, Some(reason)));
         until("the driver to be deleted", Duration::from_secs(30), async || world.pods_of(name).await.is_empty()).await;

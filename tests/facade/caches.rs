@@ -85,9 +85,9 @@ async fn watches_that_break_or_expire_are_taken_up_again() {
     post(&router, APACHE, JOB).await;
     for expire in [false, true] {
         if expire {
-            api.expire_watches("sparkbatches")
+            api.expire_watches("sparkbatches");
         } else {
-            api.break_watches("sparkbatches")
+            api.break_watches("sparkbatches");
         }
         assert_eq!(get(&router, "/batches/1").await.status, 200);
         api.until("the watch to be back", |api| api.open_watches("sparkbatches") > 0).await;
