@@ -214,6 +214,19 @@ async fn an_invalid_batch_fails_with_every_problem_and_makes_nothing() {
 }
 
 #[tokio::test]
+async fn a_secret_of_another_namespace_is_never_asked_for() {
+    let server = server();
+    let _operator = start(server.client());
+    submit(
+        &server,
+        "thief",
+        json!({ "file": "/a.py", "confFrom": [{ "secretRef": { "name": "../../other/secrets/s" } }] }),
+    );
+    until_phase(&server, "thief", "Failed", "InvalidSpec").await;
+    assert_eq!(server.count("get", "secrets"), 0);
+}
+
+#[tokio::test]
 async fn a_batch_waits_for_its_conf_and_starts_with_it() {
     let server = server();
     let operator = start_with(server.client(), SignedDuration::from_secs(600));

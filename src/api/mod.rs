@@ -8,6 +8,7 @@ mod conditions;
 pub mod conf_policy;
 mod crd;
 pub mod jvm_size;
+pub mod object_names;
 mod phase;
 mod v1alpha1;
 pub mod validation;
@@ -18,8 +19,8 @@ pub use conditions::{
 pub use crd::crd;
 pub use phase::{Phase, Reason};
 pub use v1alpha1::{
-    ConfSource, ConfigMapSource, ContainerResources, DriverStatus, ExecutorCounts, PodSettings, SecretSource,
-    SparkBatch, SparkBatchSpec, SparkBatchStatus,
+    ConfObject, ConfSource, ContainerResources, DriverStatus, ExecutorCounts, PodSettings, SparkBatch, SparkBatchSpec,
+    SparkBatchStatus,
 };
 
 /// API group of the resource.

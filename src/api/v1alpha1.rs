@@ -157,30 +157,18 @@ pub struct SparkBatchSpec {
 pub struct ConfSource {
     /// A Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub secret_ref: Option<SecretSource>,
+    pub secret_ref: Option<ConfObject>,
     /// A ConfigMap.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub config_map_ref: Option<ConfigMapSource>,
+    pub config_map_ref: Option<ConfObject>,
 }
 
-/// A Secret by name.
+/// A Secret or ConfigMap of the batch's namespace, by name.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct SecretSource {
-    /// Name of the Secret.
-    #[schemars(length(min = 1, max = 253))]
-    pub name: String,
-    /// Whether the batch starts without it where it does not exist. False if not given: the batch waits for it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub optional: Option<bool>,
-}
-
-/// A `ConfigMap` by name.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ConfigMapSource {
-    /// Name of the ConfigMap.
-    #[schemars(length(min = 1, max = 253))]
+pub struct ConfObject {
+    /// Name of the object.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub name: String,
     /// Whether the batch starts without it where it does not exist. False if not given: the batch waits for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::conf_policy::{self, MAX_KEYS, MAX_VALUE_LEN, RESERVED_ENV};
+use super::object_names::is_dns_subdomain;
 use super::{PodSettings, SparkBatchSpec, jvm_size};
 
 /// A rule that a spec breaks.
@@ -37,6 +38,7 @@ pub fn problems(spec: &SparkBatchSpec) -> Vec<Problem> {
     let mut problems = Vec::new();
     check_uris(spec, &mut problems);
     check_lengths(spec, &mut problems);
+    check_names(spec, &mut problems);
     check_sizes(spec, &mut problems);
     check_conf(&spec.conf, "conf", &mut problems);
     check_pod_settings("driver", spec.driver.as_ref(), &mut problems);
@@ -151,6 +153,28 @@ fn check_lengths(spec: &SparkBatchSpec, problems: &mut Vec<Problem>) {
     }
 }
 
+/// Names of other objects become paths of the API server and fields of pods.
+fn check_names(spec: &SparkBatchSpec, problems: &mut Vec<Problem>) {
+    let mut check = |field: String, name: &str| {
+        if !is_dns_subdomain(name) {
+            let rule = "is no name of an object: write lower-case letters, digits, '-' and '.', at most 253";
+            problems.push(Problem::new(field, rule));
+        }
+    };
+    // That it is empty is told by its length.
+    if let Some(account) = spec.service_account_name.as_deref().filter(|name| !name.is_empty()) {
+        check("serviceAccountName".to_owned(), account);
+    }
+    for (index, secret) in spec.image_pull_secrets.iter().enumerate() {
+        check(format!("imagePullSecrets[{index}].name"), &secret.name);
+    }
+    for (index, source) in spec.conf_from.iter().enumerate() {
+        for object in source.secret_ref.iter().chain(&source.config_map_ref) {
+            check(format!("confFrom[{index}]"), &object.name);
+        }
+    }
+}
+
 fn check_sizes(spec: &SparkBatchSpec, problems: &mut Vec<Problem>) {
     for (field, value) in [("driverMemory", &spec.driver_memory), ("executorMemory", &spec.executor_memory)] {
         if let Some(value) = value {
@@ -259,6 +283,18 @@ mod tests {
         let conf = BTreeMap::from([("spark.kubernetes.authenticate.oauthToken".into(), "s3cr3t\u{1}".to_owned())]);
         let spec = SparkBatchSpec { file: "/a.py".into(), conf, ..SparkBatchSpec::default() };
         assert!(problems(&spec).iter().all(|problem| !problem.to_string().contains("s3cr3t")));
+    }
+
+    #[test]
+    fn what_is_no_name_never_becomes_a_path() {
+        for name in ["../../other/secrets/s", "a/b", "", "S"] {
+            let spec: SparkBatchSpec = serde_json::from_value(serde_json::json!({
+                "file": "/a.py",
+                "confFrom": [{ "secretRef": { "name": name } }],
+            }))
+            .unwrap();
+            assert_eq!(problems(&spec)[0].field, "confFrom[0]", "{name}");
+        }
     }
 
     #[test]

@@ -1,14 +1,14 @@
 //! What every reconciliation works with.
 
 use jiff::{SignedDuration, Timestamp};
+use kube::core::DeserializeGuard;
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::Store;
 use kube::{Client, Resource as _};
 
 use super::memory::Memory;
 use super::pods::PodIndex;
-use super::watches::GuardedBatch;
-use crate::api::MANAGER;
+use crate::api::{MANAGER, SparkBatch};
 use crate::ids::IdAllocator;
 use crate::plan::Defaults;
 
@@ -23,6 +23,9 @@ pub struct ControllerConfig {
     /// Batches that are worked on at once.
     pub concurrency: u16,
 }
+
+/// A batch as it was read: one that cannot be understood does not stop the watch of the others.
+pub(super) type GuardedBatch = DeserializeGuard<SparkBatch>;
 
 pub(super) struct Context {
     pub(super) client: Client,

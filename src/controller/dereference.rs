@@ -3,23 +3,23 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::{Api, Client, ResourceExt as _};
+use kube::{Api, Client};
 
 use super::error::{During as _, Error};
-use crate::api::{ConfSource, SparkBatch};
+use crate::api::ConfSource;
 
-/// The conf of each source in order, or the first source that is not there, in words.
+/// The conf of each of `sources` in order, or the first that is not there, in words.
 ///
 /// # RBAC needed
 /// `secrets` get, `configmaps` get.
 pub(super) async fn conf_from(
     client: &Client,
-    batch: &SparkBatch,
+    namespace: &str,
+    sources: &[ConfSource],
 ) -> Result<Result<Vec<BTreeMap<String, String>>, String>, Error> {
-    let namespace = batch.namespace().unwrap_or_default();
-    let mut layers = Vec::with_capacity(batch.spec.conf_from.len());
-    for source in &batch.spec.conf_from {
-        match read(client, &namespace, source).await? {
+    let mut layers = Vec::with_capacity(sources.len());
+    for source in sources {
+        match read(client, namespace, source).await? {
             Ok(layer) => layers.push(layer),
             Err(missing) => return Ok(Err(missing)),
         }

@@ -8,7 +8,7 @@ use kube::runtime::controller::Action;
 use kube::{Api, ResourceExt as _};
 
 use super::error::{During as _, Error, api_status};
-use super::reconcile::Step;
+use super::step::Step;
 use crate::api::{Phase, SparkBatch, SparkBatchStatus};
 use crate::observe::DriverState;
 

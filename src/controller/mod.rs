@@ -17,6 +17,7 @@ mod memory;
 mod pods;
 mod reconcile;
 mod start;
+mod step;
 mod watches;
 
 use std::sync::Arc;

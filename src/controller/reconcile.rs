@@ -1,28 +1,21 @@
-//! One look at one batch: what to do next, and doing it.
+//! One look at one batch: which step is next.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
-use kube::api::{Patch, PatchParams};
+use kube::ResourceExt as _;
 use kube::runtime::controller::Action;
-use kube::{Api, ResourceExt as _};
-use serde_json::json;
 
-use super::context::Context;
-use super::error::{During as _, Error};
-use super::pods::BatchKey;
-use super::watches::GuardedBatch;
-use super::{events, finish, start};
-use crate::api::{CONDITION_RECONCILING, ExecutorCounts, Phase, Reason, SparkBatch, SparkBatchStatus};
-use crate::observe::{DriverFacts, Observation, Outcome, merge_patch, next_status, outcome};
+use super::context::{Context, GuardedBatch};
+use super::error::Error;
+use super::step::Step;
+use super::{finish, start};
+use crate::api::{Phase, Reason};
 
 /// Longest time that one look may take.
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// How often a batch is looked at though nothing was heard of it.
-const RESYNC: Duration = Duration::from_secs(300);
-/// How often the counts of executors are written at the most.
-const COUNTS_INTERVAL: Duration = Duration::from_secs(2);
+/// Races in a row that are tried again at once; more of them are a cache that does not follow.
+const QUICK_TRIES: u32 = 5;
 
 pub(super) async fn reconcile(guard: Arc<GuardedBatch>, context: Arc<Context>) -> Result<Action, Error> {
     let batch = match &guard.0 {
@@ -37,7 +30,7 @@ pub(super) async fn reconcile(guard: Arc<GuardedBatch>, context: Arc<Context>) -
         return Ok(Action::await_change());
     }
     let step = Step { context: &context, batch };
-    let action = tokio::time::timeout(TIMEOUT, step.next()).await.map_err(|_| Error::Timeout(TIMEOUT.as_secs()))??;
+    let action = tokio::time::timeout(TIMEOUT, next(&step)).await.map_err(|_| Error::Timeout(TIMEOUT.as_secs()))??;
     context.memory.succeeded(&batch.uid().unwrap_or_default());
     Ok(action)
 }
@@ -45,221 +38,31 @@ pub(super) async fn reconcile(guard: Arc<GuardedBatch>, context: Arc<Context>) -
 /// 1 s, 2 s, 4 s, … up to 5 minutes, each by up to a fifth longer so that many batches do not come at once.
 #[expect(clippy::needless_pass_by_value, reason = "the applier hands out its handles")]
 pub(super) fn error_policy(guard: Arc<GuardedBatch>, error: &Error, context: Arc<Context>) -> Action {
-    if error.is_race() {
-        return Action::requeue(Duration::from_millis(200));
-    }
     let uid = guard.uid().unwrap_or_default();
     let failures = context.memory.failed(&uid);
+    if error.is_race() && failures <= QUICK_TRIES {
+        return Action::requeue(Duration::from_millis(200));
+    }
     let seconds = 1_u64 << failures.saturating_sub(1).min(8);
     let jitter =
         uid.bytes().fold(u64::from(failures), |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into())) % 200;
     Action::requeue(Duration::from_millis(seconds.min(300) * (1000 + jitter)))
 }
 
-/// A batch under one look.
-pub(super) struct Step<'a> {
-    pub(super) context: &'a Context,
-    pub(super) batch: &'a SparkBatch,
-}
-
-impl Step<'_> {
-    async fn next(&self) -> Result<Action, Error> {
-        let status = self.status();
-        if status.phase.is_final() {
-            return finish::settle(self, &status).await;
-        }
-        let is_being_suspended = status.reason == Some(Reason::Suspended) && status.phase != Phase::Pending;
-        if self.batch.spec.suspend == Some(true) || is_being_suspended {
-            return start::hold(self, &status).await;
-        }
-        match &status.driver {
-            None => start::start(self, &status).await,
-            Some(known) => match self.find_driver(&known.pod_name, &known.pod_uid).await? {
-                Some(driver) => self.follow(&status, &driver).await,
-                None => self.lost(&status).await,
-            },
-        }
+async fn next(step: &Step<'_>) -> Result<Action, Error> {
+    let status = step.status();
+    if status.phase.is_final() {
+        return finish::settle(step, &status).await;
     }
-
-    /// Writes what the driver's pod tells.
-    pub(super) async fn follow(&self, status: &SparkBatchStatus, driver: &DriverFacts) -> Result<Action, Error> {
-        let now = self.context.now();
-        let seen = outcome(driver, self.context.config.start_timeout, now);
-        let requested = status.executors.map_or(0, |executors| executors.requested);
-        let mut observation = self.observation(seen, Some(driver));
-        observation.executors = Some(self.executors(requested));
-        self.write(status, &observation).await
+    let is_being_suspended = status.reason == Some(Reason::Suspended) && status.phase != Phase::Pending;
+    if step.batch.spec.suspend == Some(true) || is_being_suspended {
+        return start::hold(step, &status).await;
     }
-
-    pub(super) async fn lost(&self, status: &SparkBatchStatus) -> Result<Action, Error> {
-        let message = "the driver pod is gone without having reported an end: it was deleted, or its node was lost";
-        let outcome = Outcome::new(Phase::Failed, Reason::DriverLost, message);
-        self.write(status, &self.observation(outcome, None)).await
-    }
-
-    /// Writes that the batch waits without a driver; past the start timeout, that it failed for this.
-    pub(super) async fn wait(
-        &self,
-        status: &SparkBatchStatus,
-        reason: Reason,
-        message: String,
-    ) -> Result<Action, Error> {
-        let now = self.context.now();
-        let timeout = self.context.config.start_timeout;
-        let left = waiting_since(status).map_or(timeout, |since| timeout - now.duration_since(since));
-        if left <= SignedDuration::ZERO {
-            let message = format!("no driver within {} seconds: {message}", timeout.as_secs());
-            return self.fail(status, reason, message).await;
-        }
-        let outcome = Outcome::new(Phase::Pending, reason, message);
-        self.write(status, &self.observation(outcome, None)).await?;
-        // What is waited for is not watched.
-        let pause = Duration::from_secs(10).min(left.unsigned_abs()).max(Duration::from_millis(100));
-        Ok(Action::requeue(pause))
-    }
-
-    pub(super) async fn fail(
-        &self,
-        status: &SparkBatchStatus,
-        reason: Reason,
-        message: String,
-    ) -> Result<Action, Error> {
-        let message = message.chars().take(1024).collect::<String>();
-        self.write(status, &self.observation(Outcome::new(Phase::Failed, reason, message), None)).await
-    }
-
-    /// The driver pod with this name and uid: as the cache has it, else as the API server has it. What a cache
-    /// does not hold is never believed to be gone.
-    async fn find_driver(&self, name: &str, uid: &str) -> Result<Option<DriverFacts>, Error> {
-        if let Some(driver) = self.context.pods.driver(&self.key(), name).filter(|driver| driver.pod_uid == uid) {
-            return Ok(Some(driver));
-        }
-        Ok(match self.objects().driver(name, &self.uid()).await? {
-            super::apply::Started::Driver(driver) if driver.pod_uid == uid => Some(*driver),
-            _ => None,
-        })
-    }
-
-    pub(super) fn observation<'d>(&self, outcome: Outcome, driver: Option<&'d DriverFacts>) -> Observation<'d> {
-        Observation {
-            outcome,
-            attempt: self.attempt(),
-            app_id: driver.map(|_| crate::spark::app_id(&self.uid(), self.attempt())),
-            driver,
-            executors: None,
-            generation: self.batch.metadata.generation.unwrap_or_default(),
-        }
-    }
-
-    /// Writes the next status, if it differs, and says when to look again.
-    pub(super) async fn write(&self, before: &SparkBatchStatus, seen: &Observation<'_>) -> Result<Action, Error> {
-        let mut after = next_status(before, seen, self.context.now());
-        if after.id.is_none() {
-            after.id = self.id().await;
-        }
-        if before.differs_only_in_executors(&after) {
-            let passed = self.context.memory.since_write(&self.uid(), Instant::now()).unwrap_or(COUNTS_INTERVAL);
-            if let Some(left) = COUNTS_INTERVAL.checked_sub(passed).filter(|left| !left.is_zero()) {
-                return Ok(Action::requeue(left));
-            }
-        }
-        self.patch_status(before, &after).await?;
-        events::publish(self.context, self.batch, before, &after).await;
-        Ok(self.look_again(&after))
-    }
-
-    /// RBAC needed: `sparkbatches/status` patch.
-    async fn patch_status(&self, before: &SparkBatchStatus, after: &SparkBatchStatus) -> Result<(), Error> {
-        let stored = match &self.batch.status {
-            Some(_) => serde_json::to_value(before)?,
-            None => json!({}),
-        };
-        let Some(patch) = merge_patch(&stored, &serde_json::to_value(after)?) else { return Ok(()) };
-        // The precondition makes the write of a stale or second operator fail and change nothing.
-        let patch = json!({ "metadata": { "resourceVersion": self.batch.resource_version() }, "status": patch });
-        let api: Api<SparkBatch> = Api::namespaced(self.context.client.clone(), &self.key().0);
-        let name = self.batch.name_any();
-        let written = api.patch_status(&name, &PatchParams::default(), &Patch::Merge(patch)).await;
-        let written = match written {
-            Err(error) if super::error::api_status(&error).is_some_and(|status| status.code == 404) => return Ok(()),
-            written => written.during("write the status")?,
-        };
-        self.context.memory.wrote(&written, Instant::now());
-        if before.phase != after.phase {
-            tracing::info!(
-                namespace = self.key().0, name, phase = %after.phase, reason = after.reason.map(Reason::as_str),
-                app_id = after.app_id, "batch changed its phase"
-            );
-        }
-        Ok(())
-    }
-
-    /// The id under which the REST facade lists the batch. A batch runs without one rather than not at all.
-    async fn id(&self) -> Option<i32> {
-        if let Some(id) = self.batch.batch_id() {
-            return Some(id);
-        }
-        let (namespace, _) = self.key();
-        match self.context.ids.next(&namespace, self.context.highest_id(&namespace)).await {
-            Ok(id) => Some(id),
-            Err(error) => {
-                tracing::warn!(namespace, name = self.batch.name_any(), %error, "no id for a batch yet");
-                None
-            }
-        }
-    }
-
-    fn look_again(&self, status: &SparkBatchStatus) -> Action {
-        match status.phase {
-            Phase::Succeeded | Phase::Failed | Phase::Killed => Action::await_change(),
-            Phase::Starting => {
-                let deadline = status.start_time.map(|start| start + self.context.config.start_timeout);
-                let left = deadline.map(|deadline| self.context.now().until_or_zero(deadline));
-                Action::requeue(left.unwrap_or(RESYNC).min(RESYNC))
-            }
-            Phase::Pending | Phase::Running => Action::requeue(RESYNC),
-        }
-    }
-
-    pub(super) fn status(&self) -> SparkBatchStatus {
-        self.batch.status.clone().unwrap_or_default()
-    }
-
-    pub(super) fn attempt(&self) -> i32 {
-        self.batch.status.as_ref().and_then(|status| status.attempt).unwrap_or(1)
-    }
-
-    pub(super) fn executors(&self, requested: i32) -> ExecutorCounts {
-        self.context.pods.executors(&self.key(), self.attempt(), requested)
-    }
-
-    pub(super) fn objects(&self) -> super::apply::Objects {
-        super::apply::Objects::of(&self.context.client, &self.key().0)
-    }
-
-    pub(super) fn key(&self) -> BatchKey {
-        (self.batch.namespace().unwrap_or_default(), self.batch.name_any())
-    }
-
-    pub(super) fn uid(&self) -> String {
-        self.batch.uid().unwrap_or_default()
-    }
-}
-
-/// Since when a batch waits to be started.
-fn waiting_since(status: &SparkBatchStatus) -> Option<Timestamp> {
-    let waits = status.conditions.iter().find(|condition| condition.type_ == CONDITION_RECONCILING)?;
-    (waits.status == "True").then_some(waits.last_transition_time.0)
-}
-
-trait UntilOrZero {
-    fn until_or_zero(self, later: Timestamp) -> Duration;
-}
-
-impl UntilOrZero for Timestamp {
-    /// The time until `later`, and a little more, so that `later` has passed by then.
-    fn until_or_zero(self, later: Timestamp) -> Duration {
-        let left = later.duration_since(self).max(SignedDuration::ZERO);
-        left.unsigned_abs() + Duration::from_millis(10)
+    match &status.driver {
+        None => start::start(step, &status).await,
+        Some(known) => match step.find_driver(&known.pod_name, &known.pod_uid).await? {
+            Some(driver) => step.follow(&status, &driver).await,
+            None => step.lost(&status).await,
+        },
     }
 }

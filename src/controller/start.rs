@@ -8,7 +8,8 @@ use kube::runtime::controller::Action;
 use super::apply::{Refusal, Started};
 use super::dereference::conf_from;
 use super::error::Error;
-use super::reconcile::Step;
+use super::step::Step;
+use crate::api::validation::problems;
 use crate::api::{Phase, Reason, SparkBatchStatus};
 use crate::observe::{DriverFacts, DriverState, Observation, Outcome, outcome};
 use crate::plan::{build, validate};
@@ -19,7 +20,9 @@ const RECHECK: Duration = Duration::from_secs(5);
 
 /// Starts the batch's driver, or finds the one that an earlier look or an earlier operator started.
 pub(super) async fn start(step: &Step<'_>, status: &SparkBatchStatus) -> Result<Action, Error> {
-    let referenced = match conf_from(&step.context.client, step.batch).await? {
+    // What an invalid spec names is not asked for: `validate` refuses it for the same problems.
+    let sources = if problems(&step.batch.spec).is_empty() { &step.batch.spec.conf_from[..] } else { &[] };
+    let referenced = match conf_from(&step.context.client, &step.key().0, sources).await? {
         Ok(layers) => layers,
         Err(missing) => return step.wait(status, Reason::ConfUnavailable, missing).await,
     };

@@ -4,18 +4,15 @@ use std::sync::Arc;
 
 use futures::{Stream, StreamExt as _, future, stream};
 use k8s_openapi::api::core::v1::Pod;
-use kube::core::DeserializeGuard;
 use kube::runtime::controller::{ReconcileReason, ReconcileRequest};
 use kube::runtime::reflector::{ObjectRef, store::Writer};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::{WatchStreamExt as _, reflector};
 use kube::{Api, ResourceExt as _};
 
-use super::context::Context;
-use crate::api::{LABEL_BATCH, SparkBatch, SparkBatchSpec};
+use super::context::{Context, GuardedBatch};
+use crate::api::{LABEL_BATCH, SparkBatchSpec};
 
-/// A batch as it was read: one that cannot be understood does not stop the watch of the others.
-pub(super) type GuardedBatch = DeserializeGuard<SparkBatch>;
 pub(super) type Request = ReconcileRequest<GuardedBatch>;
 
 /// The batches to look at since they changed. Keeps their cache.

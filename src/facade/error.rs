@@ -8,6 +8,7 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
+use kube::core::response::Status;
 use serde::Serialize;
 
 use crate::ids::IdError;
@@ -120,6 +121,18 @@ impl From<Rejection> for ApiError {
     }
 }
 
+/// Seconds for which the API server wishes not to be asked again; one if it names none.
+pub(super) fn wished_pause(status: &Status) -> u32 {
+    status.details.as_ref().map_or(1, |details| details.retry_after_seconds.clamp(1, 300))
+}
+
+fn throttle_pause(error: &kube::Error) -> u32 {
+    match error {
+        kube::Error::Api(status) => wished_pause(status),
+        _ => 1,
+    }
+}
+
 impl From<BadInteger> for ApiError {
     fn from(error: BadInteger) -> Self {
         Self::bad_request(error.to_string())
@@ -132,7 +145,7 @@ impl From<IdError> for ApiError {
             IdError::NamespaceNotFound(_) => (StatusCode::NOT_FOUND, None),
             IdError::NamespaceTerminating(_) | IdError::Forbidden(_) => (StatusCode::FORBIDDEN, None),
             IdError::Exhausted(_) | IdError::Unreadable(_) => (StatusCode::SERVICE_UNAVAILABLE, None),
-            IdError::Throttled(cause) => (StatusCode::TOO_MANY_REQUESTS, Some(super::upstream::retry_after(cause))),
+            IdError::Throttled(cause) => (StatusCode::TOO_MANY_REQUESTS, Some(throttle_pause(cause))),
             IdError::Busy(_) | IdError::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, Some(1)),
         };
         let mut answer = Self::new(status, error.to_string()).because(error);

@@ -12,9 +12,9 @@ use kube::api::LogParams;
 
 use super::AppState;
 use super::error::ApiError;
-use super::tenant::is_dns_subdomain;
 use super::upstream::call;
 use crate::api::DRIVER_CONTAINER;
+use crate::api::object_names::is_dns_subdomain;
 use crate::livy::LogWindow;
 
 /// Longest line that is shown; the rest of a longer one is dropped.

@@ -7,7 +7,7 @@ use kube::Error;
 use kube::core::Status;
 use thiserror::Error as ThisError;
 
-use super::error::ApiError;
+use super::error::{ApiError, wished_pause};
 
 /// Longest text of the API server that a caller is shown.
 const MAX_SHOWN: usize = 1024;
@@ -56,16 +56,6 @@ impl Failure {
     }
 }
 
-/// The API server's wish, or a second.
-pub(super) fn retry_after(error: &Error) -> u32 {
-    let Error::Api(status) = error else { return 1 };
-    wished(status)
-}
-
-fn wished(status: &Status) -> u32 {
-    status.details.as_ref().map_or(1, |details| details.retry_after_seconds.clamp(1, 300))
-}
-
 fn refused(status: &Status, namespace: &str) -> ApiError {
     let details = status.details.as_ref();
     let is_terminating =
@@ -89,7 +79,7 @@ fn refused(status: &Status, namespace: &str) -> ApiError {
         413 => ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "the batch is larger than the API server takes"),
         429 => {
             let text = "the Kubernetes API server is overloaded; try again";
-            ApiError::new(StatusCode::TOO_MANY_REQUESTS, text).retry_after(wished(status))
+            ApiError::new(StatusCode::TOO_MANY_REQUESTS, text).retry_after(wished_pause(status))
         }
         _ => ApiError::unavailable("the Kubernetes API server refuses the operator's calls; see the operator's log"),
     }

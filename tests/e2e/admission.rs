@@ -37,6 +37,11 @@ async fn what_cel_can_say_is_refused_at_admission() {
         ),
         ("conf-name", json!({ "file": "/a.py", "conf": { "master": "local" } }), "spark."),
         ("conf-from", json!({ "file": "/a.py", "confFrom": [{}] }), "exactly one"),
+        (
+            "conf-name-path",
+            json!({ "file": "/a.py", "confFrom": [{ "secretRef": { "name": "../../x/secrets/y" } }] }),
+            "secretRef.name",
+        ),
         ("policy", json!({ "file": "/a.py", "imagePullPolicy": "Sometimes" }), "imagePullPolicy"),
         ("Name", json!({ "file": "/a.py" }), "metadata.name"),
         ("a.b", json!({ "file": "/a.py" }), "DNS label"),
