@@ -85,6 +85,15 @@ async fn driver_name(server: &ApiServer) -> String {
     drivers(server)[0]["metadata"]["name"].as_str().unwrap().to_owned()
 }
 
+/// Submits a batch and has its driver run; the name of the driver pod.
+async fn running_pi(server: &ApiServer) -> String {
+    submit(server, "pi", pi());
+    let driver = driver_name(server).await;
+    server.set_pod_running(NS, &driver);
+    until_phase(server, "pi", "Running", "DriverRunning").await;
+    driver
+}
+
 /// Driver pods that were ever created, by the server's own record.
 fn created_pods(server: &ApiServer) -> usize {
     server
@@ -167,10 +176,7 @@ async fn each_end_of_a_driver_has_its_phase_and_reason() {
 async fn a_driver_deleted_by_hand_is_lost_and_not_run_again() {
     let server = server();
     let _operator = start(server.client());
-    submit(&server, "pi", pi());
-    let driver = driver_name(&server).await;
-    server.set_pod_running(NS, &driver);
-    until_phase(&server, "pi", "Running", "DriverRunning").await;
+    let driver = running_pi(&server).await;
     server.remove("pods", NS, &driver);
     until_phase(&server, "pi", "Failed", "DriverLost").await;
     assert_eq!(created_pods(&server), 1);
@@ -300,10 +306,7 @@ async fn a_refused_driver_waits_and_a_wrong_one_fails() {
 async fn executors_are_counted_and_taken_down_when_a_driver_leaves_them() {
     let server = server();
     let _operator = start(server.client());
-    submit(&server, "pi", pi());
-    let driver = driver_name(&server).await;
-    server.set_pod_running(NS, &driver);
-    until_phase(&server, "pi", "Running", "DriverRunning").await;
+    let driver = running_pi(&server).await;
     add_executor(&server, &driver, "exec-1", "Running");
     add_executor(&server, &driver, "exec-2", "Pending");
     let expected = json!({ "requested": 2, "pending": 1, "running": 1, "succeeded": 0, "failed": 0 });

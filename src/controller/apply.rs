@@ -13,7 +13,7 @@ use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::{DeleteParams, ListParams, PartialObjectMeta, PostParams, Preconditions};
 use kube::{Api, Client, Resource, ResourceExt as _};
 
-use super::error::{During as _, Error, api_status};
+use super::error::{During as _, Error, api_status, ignore_absent};
 use super::pods::BatchKey;
 use crate::api::{LABEL_BATCH, LABEL_SPARK_ROLE, ROLE_EXECUTOR};
 use crate::observe::{DriverFacts, driver_facts};
@@ -124,9 +124,7 @@ impl Objects {
 
     /// Deletes the driver pod, if it is still the one with this uid.
     pub(super) async fn delete_driver(&self, name: &str, uid: &str) -> Result<(), Error> {
-        let preconditions = Preconditions { uid: Some(uid.to_owned()), ..Preconditions::default() };
-        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
-        ignore_absent(self.pods.delete(name, &params).await).during("delete the driver pod")
+        ignore_absent(self.pods.delete(name, &only_of(uid)).await).during("delete the driver pod")
     }
 
     /// Deletes the Secret of an attempt that is over.
@@ -143,12 +141,10 @@ impl Objects {
     }
 }
 
-fn ignore_absent<T>(result: Result<T, kube::Error>) -> Result<(), kube::Error> {
-    match result {
-        // 404: gone. 409: another object has the name by now, which the precondition saved.
-        Err(error) if api_status(&error).is_some_and(|status| matches!(status.code, 404 | 409)) => Ok(()),
-        result => result.map(|_| ()),
-    }
+/// A deletion in the background of nothing but the object with this uid.
+pub(super) fn only_of(uid: &str) -> DeleteParams {
+    let preconditions = Preconditions { uid: Some(uid.to_owned()), ..Preconditions::default() };
+    DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() }
 }
 
 fn is_owned_by(object: &impl Resource, uid: &str) -> bool {

@@ -54,6 +54,15 @@ impl<T> During<T> for Result<T, kube::Error> {
     }
 }
 
+/// That what was to be deleted is gone is what was wanted: 404, or 409 where another object has its name by now,
+/// which the precondition on the uid saved.
+pub(super) fn ignore_absent<T>(deleted: Result<T, kube::Error>) -> Result<(), kube::Error> {
+    match deleted {
+        Err(error) if api_status(&error).is_some_and(|status| matches!(status.code, 404 | 409)) => Ok(()),
+        deleted => deleted.map(|_| ()),
+    }
+}
+
 /// The API server's own answer, if it gave one.
 pub(super) fn api_status(error: &kube::Error) -> Option<&Status> {
     match error {

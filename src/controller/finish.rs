@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use kube::api::{DeleteParams, Preconditions};
 use kube::runtime::controller::Action;
 use kube::{Api, ResourceExt as _};
 
-use super::error::{During as _, Error, api_status};
+use super::apply::only_of;
+use super::error::{During as _, Error, ignore_absent};
 use super::step::Step;
 use crate::api::{Phase, SparkBatch, SparkBatchStatus};
 use crate::observe::DriverState;
@@ -55,10 +55,6 @@ async fn stop_driver(step: &Step<'_>, status: &SparkBatchStatus) -> Result<(), E
 /// RBAC needed: `sparkbatches` delete.
 async fn delete(step: &Step<'_>) -> Result<(), Error> {
     let api: Api<SparkBatch> = Api::namespaced(step.context.client.clone(), &step.key().0);
-    let preconditions = Preconditions { uid: step.batch.uid(), ..Preconditions::default() };
-    let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
-    match api.delete(&step.batch.name_any(), &params).await {
-        Err(error) if api_status(&error).is_some_and(|status| matches!(status.code, 404 | 409)) => Ok(()),
-        result => result.map(|_| ()).during("delete a batch whose time to live has passed"),
-    }
+    let deleted = api.delete(&step.batch.name_any(), &only_of(&step.uid())).await;
+    ignore_absent(deleted).during("delete a batch whose time to live has passed")
 }

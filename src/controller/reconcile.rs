@@ -8,7 +8,7 @@ use kube::runtime::controller::Action;
 
 use super::context::{Context, GuardedBatch};
 use super::error::Error;
-use super::step::Step;
+use super::step::{Step, requested_before};
 use super::{finish, start};
 use crate::api::{Phase, Reason};
 
@@ -61,7 +61,7 @@ async fn next(step: &Step<'_>) -> Result<Action, Error> {
     match &status.driver {
         None => start::start(step, &status).await,
         Some(known) => match step.find_driver(&known.pod_name, &known.pod_uid).await? {
-            Some(driver) => step.follow(&status, &driver).await,
+            Some(driver) => step.follow(&status, &driver, requested_before(&status)).await,
             None => step.lost(&status).await,
         },
     }

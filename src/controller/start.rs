@@ -8,7 +8,7 @@ use kube::runtime::controller::Action;
 use super::apply::{Refusal, Started};
 use super::dereference::conf_from;
 use super::error::Error;
-use super::step::Step;
+use super::step::{Step, requested_before};
 use crate::api::validation::problems;
 use crate::api::{Phase, Reason, SparkBatchStatus};
 use crate::observe::{DriverFacts, DriverState, Observation, Outcome, outcome};
@@ -34,12 +34,7 @@ pub(super) async fn start(step: &Step<'_>, status: &SparkBatchStatus) -> Result<
         }
     };
     match step.objects().start(&build(&batch), &step.uid()).await? {
-        Started::Driver(driver) => {
-            let seen = outcome(&driver, step.context.config.start_timeout, step.context.now());
-            let mut observation = step.observation(seen, Some(&driver));
-            observation.executors = Some(step.executors(batch.requested_executors()));
-            step.write(status, &observation).await
-        }
+        Started::Driver(driver) => step.follow(status, &driver, batch.requested_executors()).await,
         Started::Lost => step.lost(status).await,
         Started::NotOurs(object) => {
             let message =
@@ -64,7 +59,9 @@ pub(super) async fn hold(step: &Step<'_>, status: &SparkBatchStatus) -> Result<A
     let names = AttemptNames::new(&step.key().1, &step.uid(), step.attempt());
     let objects = step.objects();
     match objects.driver(&names.driver_pod, &step.uid()).await? {
-        Started::Driver(driver) if has_succeeded(&driver) => step.follow(status, &driver).await,
+        Started::Driver(driver) if has_succeeded(&driver) => {
+            step.follow(status, &driver, requested_before(status)).await
+        }
         Started::Driver(driver) => {
             // Written first: a driver that is ended for this is never taken for one that was lost.
             if status.reason != Some(Reason::Suspended) {

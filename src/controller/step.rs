@@ -13,7 +13,7 @@ use super::context::Context;
 use super::error::{During as _, Error, api_status};
 use super::events;
 use super::pods::BatchKey;
-use crate::api::{CONDITION_RECONCILING, ExecutorCounts, Phase, Reason, SparkBatch, SparkBatchStatus};
+use crate::api::{CONDITION_RECONCILING, Phase, Reason, SparkBatch, SparkBatchStatus};
 use crate::observe::{DriverFacts, Observation, Outcome, merge_patch, next_status, outcome};
 
 /// How often a batch is looked at though nothing was heard of it.
@@ -28,13 +28,16 @@ pub(super) struct Step<'a> {
 }
 
 impl Step<'_> {
-    /// Writes what the driver's pod tells.
-    pub(super) async fn follow(&self, status: &SparkBatchStatus, driver: &DriverFacts) -> Result<Action, Error> {
-        let now = self.context.now();
-        let seen = outcome(driver, self.context.config.start_timeout, now);
-        let requested = status.executors.map_or(0, |executors| executors.requested);
+    /// Writes what the driver's pod tells, with the executors `requested` at the start.
+    pub(super) async fn follow(
+        &self,
+        status: &SparkBatchStatus,
+        driver: &DriverFacts,
+        requested: i32,
+    ) -> Result<Action, Error> {
+        let seen = outcome(driver, self.context.config.start_timeout, self.context.now());
         let mut observation = self.observation(seen, Some(driver));
-        observation.executors = Some(self.executors(requested));
+        observation.executors = Some(self.context.pods.executors(&self.key(), self.attempt(), requested));
         self.write(status, &observation).await
     }
 
@@ -161,7 +164,7 @@ impl Step<'_> {
             Phase::Succeeded | Phase::Failed | Phase::Killed => Action::await_change(),
             Phase::Starting => {
                 let deadline = status.start_time.map(|start| start + self.context.config.start_timeout);
-                let left = deadline.map(|deadline| self.context.now().until_or_zero(deadline));
+                let left = deadline.map(|deadline| time_until(deadline, self.context.now()));
                 Action::requeue(left.unwrap_or(RESYNC).min(RESYNC))
             }
             Phase::Pending | Phase::Running => Action::requeue(RESYNC),
@@ -174,10 +177,6 @@ impl Step<'_> {
 
     pub(super) fn attempt(&self) -> i32 {
         self.batch.status.as_ref().and_then(|status| status.attempt).unwrap_or(1)
-    }
-
-    pub(super) fn executors(&self, requested: i32) -> ExecutorCounts {
-        self.context.pods.executors(&self.key(), self.attempt(), requested)
     }
 
     pub(super) fn objects(&self) -> Objects {
@@ -199,14 +198,12 @@ fn waiting_since(status: &SparkBatchStatus) -> Option<Timestamp> {
     (waits.status == "True").then_some(waits.last_transition_time.0)
 }
 
-trait UntilOrZero {
-    fn until_or_zero(self, later: Timestamp) -> Duration;
+/// The time until `later`, and a little more, so that `later` has passed by then.
+fn time_until(later: Timestamp, now: Timestamp) -> Duration {
+    later.duration_since(now).max(SignedDuration::ZERO).unsigned_abs() + Duration::from_millis(10)
 }
 
-impl UntilOrZero for Timestamp {
-    /// The time until `later`, and a little more, so that `later` has passed by then.
-    fn until_or_zero(self, later: Timestamp) -> Duration {
-        let left = later.duration_since(self).max(SignedDuration::ZERO);
-        left.unsigned_abs() + Duration::from_millis(10)
-    }
+/// Executors that the batch asked for at its start, as an earlier look wrote them down.
+pub(super) fn requested_before(status: &SparkBatchStatus) -> i32 {
+    status.executors.map_or(0, |executors| executors.requested)
 }

@@ -9,7 +9,7 @@ use kube::{Resource as _, ResourceExt as _};
 
 use super::{Defaults, conf};
 use crate::api::validation::{Problem, check_conf, problems};
-use crate::api::{ANNOTATION_OWNER, PodSettings, SparkBatch};
+use crate::api::{ANNOTATION_OWNER, FACADE_NAME_PREFIX, PodSettings, SparkBatch};
 use crate::spark::{AttemptNames, Language, PodMemory, SparkConf, app_id, driver_memory, in_image};
 
 /// A batch that can be built: every name valid, every size read, the conf complete.
@@ -41,12 +41,6 @@ pub struct ValidatedBatch {
 }
 
 impl ValidatedBatch {
-    /// The names of the attempt's objects.
-    #[must_use]
-    pub fn names(&self) -> &AttemptNames {
-        &self.names
-    }
-
     /// Executors that the batch asks for at its start.
     ///
     /// Spark: `SchedulerBackendUtils.getInitialTargetExecutorNumber`.
@@ -71,9 +65,7 @@ pub fn validate(
     for (index, layer) in referenced.iter().enumerate() {
         check_conf(layer, &format!("confFrom[{index}]"), &mut found);
     }
-    if batch.name_any().starts_with(crate::api::FACADE_NAME_PREFIX) {
-        check_reserved_name(batch, &mut found);
-    }
+    check_reserved_name(batch, &mut found);
     let (Some(uid), Some(namespace), Some(owner_reference)) =
         (batch.uid(), batch.namespace(), batch.controller_owner_ref(&()))
     else {
@@ -129,7 +121,7 @@ pub fn validate(
 /// rests on nobody else doing so.
 fn check_reserved_name(batch: &SparkBatch, found: &mut Vec<Problem>) {
     let name = batch.name_any();
-    let number = name.strip_prefix(crate::api::FACADE_NAME_PREFIX).unwrap_or_default();
+    let number = name.strip_prefix(FACADE_NAME_PREFIX).unwrap_or_default();
     if !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()) && batch.facade_id().is_none() {
         found.push(Problem::new(
             "metadata.name",
