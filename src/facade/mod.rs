@@ -12,17 +12,15 @@
 //! | `pods/log` | get | `GET …/log` |
 
 mod batches;
-mod cache;
 mod config;
 mod error;
 mod extract;
 mod logs;
-mod namespaces;
 mod router;
+mod store;
 mod submit;
 mod tenant;
 mod upstream;
-mod watch;
 
 use std::io;
 use std::net::SocketAddr;
@@ -39,6 +37,7 @@ use tracing::{info, warn};
 
 pub use config::{AuthMode, FacadeConfig, Limits};
 
+use self::store::{BatchCache, NamespaceCache, Progress};
 use crate::ids::IdAllocator;
 
 /// Why the facade cannot serve.
@@ -74,9 +73,9 @@ struct Shared {
     client: Client,
     config: FacadeConfig,
     ids: IdAllocator,
-    batches: cache::BatchCache,
-    namespaces: namespaces::NamespaceCache,
-    progress: watch::Progress,
+    batches: BatchCache,
+    namespaces: NamespaceCache,
+    progress: Progress,
     permits: Semaphore,
 }
 
@@ -93,9 +92,9 @@ impl Facade {
     pub fn new(client: Client, ids: IdAllocator, config: FacadeConfig) -> Self {
         let state = Shared {
             ids,
-            batches: cache::BatchCache::default(),
-            namespaces: namespaces::NamespaceCache::default(),
-            progress: watch::Progress::of(&config.namespaces),
+            batches: BatchCache::default(),
+            namespaces: NamespaceCache::default(),
+            progress: Progress::of(&config.namespaces),
             permits: Semaphore::new(config.limits.in_flight.min(Semaphore::MAX_PERMITS)),
             client,
             config,
@@ -111,7 +110,7 @@ impl Facade {
     /// Feeds the caches; goes on until dropped. Until they are complete, requests are answered with 503.
     pub async fn feed(&self) {
         let Shared { client, config, batches, namespaces, progress, .. } = &*self.state;
-        watch::feed(client, &config.namespaces, batches, namespaces, progress).await;
+        store::feed(client, &config.namespaces, batches, namespaces, progress).await;
     }
 
     /// Waits for the caches to be complete.

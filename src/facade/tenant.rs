@@ -6,7 +6,7 @@ use kube::{Api, ResourceExt as _};
 
 use super::AppState;
 use super::error::ApiError;
-use super::namespaces::Instance;
+use super::store::Instance;
 use super::upstream::call;
 use crate::api::LABEL_INSTANCE_ID;
 use crate::api::object_names::is_dns_label;

@@ -9,7 +9,7 @@ use crate::api::LABEL_INSTANCE_ID;
 
 /// Names of namespaces, with the instance id of each that has one.
 #[derive(Default)]
-pub(super) struct NamespaceCache {
+pub(in crate::facade) struct NamespaceCache {
     inner: RwLock<Inner>,
 }
 
@@ -21,7 +21,7 @@ struct Inner {
 
 /// Whose an instance id is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Instance {
+pub(in crate::facade) enum Instance {
     /// One namespace's.
     Of(String),
     /// Several namespaces claim it.
@@ -40,12 +40,12 @@ impl NamespaceCache {
     }
 
     /// Whether a namespace exists.
-    pub(super) fn contains(&self, namespace: &str) -> bool {
+    pub(in crate::facade) fn contains(&self, namespace: &str) -> bool {
         self.read().namespaces.contains_key(namespace)
     }
 
     /// The namespace that has `instance_id` as its label.
-    pub(super) fn instance(&self, instance_id: &str) -> Instance {
+    pub(in crate::facade) fn instance(&self, instance_id: &str) -> Instance {
         let inner = self.read();
         let claims = inner.instances.get(instance_id).into_iter().flatten();
         let claims: Vec<&String> = claims.take(2).collect();
@@ -57,18 +57,18 @@ impl NamespaceCache {
     }
 
     /// Takes in a namespace that the watch shows.
-    pub(super) fn seen(&self, namespace: &impl ResourceExt) {
+    pub(in crate::facade) fn seen(&self, namespace: &impl ResourceExt) {
         let instance = namespace.labels().get(LABEL_INSTANCE_ID).filter(|id| !id.is_empty()).cloned();
         self.write().put(namespace.name_any(), instance);
     }
 
     /// Forgets a namespace.
-    pub(super) fn deleted(&self, namespace: &str) {
+    pub(in crate::facade) fn deleted(&self, namespace: &str) {
         self.write().remove(namespace);
     }
 
     /// Forgets the namespaces that a listing did not show; `only` is the one that was listed, if not all were.
-    pub(super) fn listing_ends(&self, only: Option<&str>, listed: &HashSet<String>) {
+    pub(in crate::facade) fn listing_ends(&self, only: Option<&str>, listed: &HashSet<String>) {
         let mut inner = self.write();
         let in_scope = |name: &&String| only.is_none_or(|only| only == name.as_str());
         let gone: Vec<String> =

@@ -25,24 +25,24 @@ use super::namespaces::NamespaceCache;
 use crate::api::SparkBatch;
 
 /// How many watches there are, and how many of them have shown everything once.
-pub(super) struct Progress {
+pub(in crate::facade) struct Progress {
     synced: watch::Sender<usize>,
     wanted: usize,
 }
 
 impl Progress {
     /// Of the watches of `namespaces`; none stands for all.
-    pub(super) fn of(namespaces: &[String]) -> Self {
+    pub(in crate::facade) fn of(namespaces: &[String]) -> Self {
         Self { synced: watch::Sender::new(0), wanted: 2 * namespaces.len().max(1) }
     }
 
     /// Whether the caches are complete.
-    pub(super) fn is_synced(&self) -> bool {
+    pub(in crate::facade) fn is_synced(&self) -> bool {
         *self.synced.borrow() >= self.wanted
     }
 
     /// Waits for the caches to be complete.
-    pub(super) async fn synced(&self) {
+    pub(in crate::facade) async fn synced(&self) {
         let mut synced = self.synced.subscribe();
         // The sender lives as long as `self`, so this ends with the condition only.
         drop(synced.wait_for(|synced| *synced >= self.wanted).await);
@@ -50,7 +50,7 @@ impl Progress {
 }
 
 /// Feeds the caches, until dropped.
-pub(super) async fn feed(
+pub(in crate::facade) async fn feed(
     client: &Client,
     namespaces: &[String],
     batches: &BatchCache,

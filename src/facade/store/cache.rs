@@ -16,7 +16,7 @@ const MAX_DELETED: usize = 10_000;
 
 /// Views of all batches, by namespace and id.
 #[derive(Default)]
-pub(super) struct BatchCache {
+pub(in crate::facade) struct BatchCache {
     inner: RwLock<Inner>,
 }
 
@@ -60,13 +60,13 @@ impl BatchCache {
     }
 
     /// The batch of an id.
-    pub(super) fn by_id(&self, namespace: &str, id: i32) -> Option<Arc<BatchView>> {
+    pub(in crate::facade) fn by_id(&self, namespace: &str, id: i32) -> Option<Arc<BatchView>> {
         let inner = self.read();
         inner.namespaces.get(namespace)?.by_id.get(&id).map(|entry| Arc::clone(&entry.view))
     }
 
     /// The latest batch of a name.
-    pub(super) fn by_name(&self, namespace: &str, name: &str) -> Option<Arc<BatchView>> {
+    pub(in crate::facade) fn by_name(&self, namespace: &str, name: &str) -> Option<Arc<BatchView>> {
         let inner = self.read();
         let batches = inner.namespaces.get(namespace)?;
         let id = batches.by_name.get(name)?.last()?;
@@ -74,7 +74,7 @@ impl BatchCache {
     }
 
     /// How many batches there are, and a page of them by ascending id; all of them if no page is asked for.
-    pub(super) fn list(&self, namespace: &str, page: Option<(i32, i32)>) -> (usize, Vec<Arc<BatchView>>) {
+    pub(in crate::facade) fn list(&self, namespace: &str, page: Option<(i32, i32)>) -> (usize, Vec<Arc<BatchView>>) {
         let inner = self.read();
         let Some(batches) = inner.namespaces.get(namespace) else { return (0, Vec::new()) };
         let total = batches.by_id.len();
@@ -84,33 +84,33 @@ impl BatchCache {
     }
 
     /// The highest id that was ever seen in a namespace; 0 if none was.
-    pub(super) fn highest(&self, namespace: &str) -> i32 {
+    pub(in crate::facade) fn highest(&self, namespace: &str) -> i32 {
         self.read().namespaces.get(namespace).map_or(0, |batches| batches.highest)
     }
 
     /// Takes in a batch that the watch shows.
-    pub(super) fn seen(&self, batch: &SparkBatch) {
+    pub(in crate::facade) fn seen(&self, batch: &SparkBatch) {
         self.write().take(batch, false);
     }
 
     /// Takes in a batch that this process created or read itself, ahead of the watch.
-    pub(super) fn fetched(&self, batch: &SparkBatch) {
+    pub(in crate::facade) fn fetched(&self, batch: &SparkBatch) {
         self.write().take(batch, true);
     }
 
     /// Forgets a batch for good.
-    pub(super) fn deleted(&self, uid: &str) {
+    pub(in crate::facade) fn deleted(&self, uid: &str) {
         self.write().forget(uid);
     }
 
     /// Notes which batches may still be missing from a listing that begins now: those that were fetched before
     /// it are no longer fresh.
-    pub(super) fn listing_begins(&self, namespace: Option<&str>) {
+    pub(in crate::facade) fn listing_begins(&self, namespace: Option<&str>) {
         self.write().for_each(namespace, |entry| entry.fresh = false);
     }
 
     /// Forgets the batches that a listing, just ended, did not show.
-    pub(super) fn listing_ends(&self, namespace: Option<&str>, listed: &HashSet<String>) {
+    pub(in crate::facade) fn listing_ends(&self, namespace: Option<&str>, listed: &HashSet<String>) {
         let mut inner = self.write();
         let mut gone = Vec::new();
         inner.for_each(namespace, |entry| {

@@ -1,0 +1,9 @@
+//! What the facade knows of the cluster: small views of batches and namespaces, fed by watches.
+
+mod cache;
+mod namespaces;
+mod watch;
+
+pub(super) use cache::BatchCache;
+pub(super) use namespaces::{Instance, NamespaceCache};
+pub(super) use watch::{Progress, feed};
