@@ -24,6 +24,8 @@ pub struct Limits {
     pub upstream: Duration,
     /// Requests in flight; more are turned away at once.
     pub in_flight: usize,
+    /// Answers that go on at once: followed logs, watches, requests to Spark UIs.
+    pub streams: usize,
     /// How long requests in flight may go on after a shutdown begins.
     pub drain: Duration,
 }
@@ -36,6 +38,7 @@ impl Default for Limits {
             body_time: Duration::from_secs(10),
             upstream: Duration::from_secs(10),
             in_flight: 512,
+            streams: 256,
             drain: Duration::from_secs(25),
         }
     }

@@ -18,6 +18,7 @@ mod extract;
 mod logs;
 mod router;
 mod store;
+mod streams;
 mod submit;
 mod tenant;
 mod upstream;
@@ -38,6 +39,7 @@ use tracing::{info, warn};
 pub use config::{AuthMode, FacadeConfig, Limits};
 
 use self::store::{BatchCache, NamespaceCache, Progress};
+use self::streams::Streams;
 use crate::ids::IdAllocator;
 
 /// Why the facade cannot serve.
@@ -77,6 +79,7 @@ struct Shared {
     namespaces: NamespaceCache,
     progress: Progress,
     permits: Semaphore,
+    streams: Streams,
 }
 
 type AppState = Arc<Shared>;
@@ -96,6 +99,7 @@ impl Facade {
             namespaces: NamespaceCache::default(),
             progress: Progress::of(&config.namespaces),
             permits: Semaphore::new(config.limits.in_flight.min(Semaphore::MAX_PERMITS)),
+            streams: Streams::new(config.limits.streams, CancellationToken::new()),
             client,
             config,
         };
@@ -148,6 +152,7 @@ pub async fn serve(
     };
     let overdue = async {
         cancel.cancelled().await;
+        facade.state.streams.close();
         tokio::time::sleep(drain).await;
     };
     tokio::select! {
