@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
+use sparkbatch::api::redaction::Redaction;
 use sparkbatch::api::{self, SparkBatch};
-use sparkbatch::plan::{Defaults, build, validate};
+use sparkbatch::plan::{Defaults, PodSet, build, explain, validate};
 
 #[test]
 fn the_committed_definition_is_the_generated_one() {
@@ -30,15 +31,19 @@ fn batch(name: &str, spec: Value) -> SparkBatch {
     .unwrap()
 }
 
-/// Driver pod and Secret, the Secret's files as lines and JSON, so that a difference can be read.
-fn objects(batch: &SparkBatch, conf_from: &[BTreeMap<String, String>]) -> Value {
+fn pods(batch: &SparkBatch, conf_from: &[BTreeMap<String, String>]) -> PodSet {
     let defaults = Defaults {
         image: Some("spark:4.1.4".into()),
         service_account: "spark".into(),
         conf: BTreeMap::from([("spark.eventLog.enabled".into(), "true".into())]),
         ..Defaults::default()
     };
-    let set = build(&validate(batch, 1, conf_from, &defaults).unwrap());
+    build(&validate(batch, 1, conf_from, &defaults).unwrap())
+}
+
+/// Driver pod and Secret, the Secret's files as lines and JSON, so that a difference can be read.
+fn objects(batch: &SparkBatch, conf_from: &[BTreeMap<String, String>]) -> Value {
+    let set = pods(batch, conf_from);
     let mut secret = serde_json::to_value(&set.secret).unwrap();
     for (name, bytes) in set.secret.data.unwrap() {
         let text = String::from_utf8(bytes.0).unwrap();
@@ -149,4 +154,53 @@ fn what_was_recorded_from_spark_submit_is_asked_for_in_the_same_way() {
             names(&recorded, list).into_iter().filter(|name| !names(&ours, list).contains(name)).collect();
         assert_eq!(missing, if list == "ports" { vec!["spark-connect"] } else { vec![] });
     }
+}
+
+fn secret_conf() -> BTreeMap<String, String> {
+    [
+        ("spark.hadoop.fs.s3a.secret.key", "s3cr3t"),
+        ("spark.kubernetes.driverEnv.DB_PASSWORD", "hunter22"),
+        ("spark.driver.extraJavaOptions", "-Dtoken=abcd1234"),
+    ]
+    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+    .into()
+}
+
+#[test]
+fn a_credential_of_conf_from_is_in_no_pod() {
+    let set = pods(&batch("job", json!({ "file": "/a.py" })), &[secret_conf()]);
+    let driver = serde_json::to_value(&set.driver).unwrap();
+    let env = driver["spec"]["containers"][0]["env"].as_array().unwrap();
+    let variable = env.iter().find(|variable| variable["name"] == "DB_PASSWORD").unwrap();
+    let name = set.secret.metadata.name.as_deref().unwrap();
+    assert_eq!(variable["valueFrom"]["secretKeyRef"], json!({ "name": name, "key": "env.DB_PASSWORD" }));
+    assert_eq!(set.secret.data.as_ref().unwrap()["env.DB_PASSWORD"].0, b"hunter22");
+    for secret in secret_conf().values() {
+        assert!(!driver.to_string().contains(secret), "{secret}");
+    }
+}
+
+#[test]
+fn an_explanation_says_where_each_property_came_from_and_shows_no_credential() {
+    let spec = json!({
+        "file": "/a.py", "driverMemory": "2gb", "numExecutors": 3,
+        "conf": { "spark.a": "b", "spark.executor.instances": "9", "spark.kubernetes.driver.annotation.note": "hunter22" },
+    });
+    let explanation =
+        serde_json::to_value(explain(&pods(&batch("job", spec), &[secret_conf()]), &Redaction::default())).unwrap();
+    let property =
+        |key: &str| (explanation["properties"][key]["value"].clone(), explanation["properties"][key]["from"].clone());
+    assert_eq!(property("spark.a"), (json!("b"), json!("conf")));
+    assert_eq!(property("spark.executor.instances"), (json!("3"), json!("numExecutors")));
+    assert_eq!(property("spark.driver.memory"), (json!("2048m"), json!("driverMemory")));
+    assert_eq!(property("spark.eventLog.enabled"), (json!("true"), json!("administrator")));
+    assert_eq!(property("spark.jars.ivy").1, "default");
+    assert_eq!(property("spark.master").1, "operator");
+    assert_eq!(property("spark.hadoop.fs.s3a.secret.key"), (json!("*********(redacted)"), json!("confFrom")));
+    let text = explanation.to_string();
+    for secret in secret_conf().values() {
+        assert!(!text.contains(secret), "{secret} is shown");
+    }
+    assert!(explanation["secret"]["stringData"]["spark.properties"].as_str().unwrap().contains("spark.a=b\n"));
+    assert_eq!(explanation["executorPodTemplate"]["kind"], "Pod");
 }

@@ -10,6 +10,7 @@ mod crd;
 pub mod jvm_size;
 pub mod object_names;
 mod phase;
+pub mod redaction;
 mod v1alpha1;
 pub mod validation;
 
@@ -61,8 +62,13 @@ pub const ROLE_DRIVER: &str = "driver";
 /// Value of [`LABEL_SPARK_ROLE`] on an executor pod.
 pub const ROLE_EXECUTOR: &str = "executor";
 
+/// Annotation on a `SparkBatch` that was created under an `Idempotency-Key`: a digest of its request under that key.
+pub const ANNOTATION_REQUEST_DIGEST: &str = "sparkbatch.dev/request-digest";
+
 /// What every name that the REST facade gives starts with; followed by the batch's id.
 pub const FACADE_NAME_PREFIX: &str = "batch-";
+/// What the name of a batch that was created under an `Idempotency-Key` starts with; followed by the key's hash.
+pub const KEYED_NAME_PREFIX: &str = "batch-key-";
 
 impl SparkBatch {
     /// The id by which the REST facade knows this batch: the one that the facade named it by, or the
@@ -74,13 +80,15 @@ impl SparkBatch {
         self.facade_id().or_else(|| self.status.as_ref().and_then(|status| status.id))
     }
 
-    /// The id that the REST facade created this batch under, if it was created there: the label and
-    /// the name have to agree, so a label alone claims nothing.
+    /// The id that the REST facade created this batch under, if it was created there: the name has to be that of
+    /// the id, or of an `Idempotency-Key`, so a label alone claims nothing.
     #[must_use]
     pub fn facade_id(&self) -> Option<i32> {
         let id = self.metadata.labels.as_ref()?.get(LABEL_ID)?;
-        let name = self.metadata.name.as_deref()?.strip_prefix(FACADE_NAME_PREFIX)?;
-        (id == name).then(|| id.parse().ok()).flatten()
+        let name = self.metadata.name.as_deref()?;
+        let is_facades = name.starts_with(KEYED_NAME_PREFIX) || name.strip_prefix(FACADE_NAME_PREFIX) == Some(id);
+        let number: i32 = id.parse().ok().filter(|_| is_facades)?;
+        (number > 0 && number.to_string() == *id).then_some(number)
     }
 
     /// The phase that status shows; `Pending` before the operator has written one.

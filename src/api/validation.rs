@@ -84,6 +84,13 @@ fn check_uris(spec: &SparkBatchSpec, problems: &mut Vec<Problem>) {
     }
 }
 
+/// Whether a URI is of the form `scheme://user:password@host/…`.
+fn has_password(uri: &str) -> bool {
+    let Some((_, rest)) = uri.split_once("://") else { return false };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'))
+}
+
 fn is_jar(uri: &str) -> bool {
     let path = uri.split(['?', '#']).next().unwrap_or(uri);
     path.get(path.len().saturating_sub(4)..).is_some_and(|end| end.eq_ignore_ascii_case(".jar"))
@@ -99,6 +106,8 @@ fn push_uri_problem(field: &str, uri: &str, problems: &mut Vec<Problem>) {
         "has a blank or a control character, which no URI has; write %20 for a blank".to_owned()
     } else if scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("file")) {
         format!("the scheme 'file' is refused; {HINT}")
+    } else if has_password(uri) {
+        "has a password in it, which everybody who may read the batch could see; put credentials into conf".to_owned()
     } else if uri.starts_with("//") {
         "starts with '//': write /path for a file in the image, or a URI with its scheme".to_owned()
     } else if scheme.is_none() && !uri.starts_with('/') {
@@ -236,6 +245,7 @@ mod tests {
     #[case("local:///opt/spark/main.py")]
     #[case("https://example.com/app.py?version=1")]
     #[case("S3A://bucket/app.R")]
+    #[case("abfss://container@account.dfs.core.windows.net/a.py")]
     fn files_that_a_driver_can_read_are_accepted(#[case] file: &str) {
         assert_eq!(of_file(file), []);
     }
@@ -248,6 +258,7 @@ mod tests {
     #[case("FILE:///x.py", "local:///")]
     #[case("//host/x.py", "//")]
     #[case("http://a b", "%20")]
+    #[case("https://alice:pw@example.com/a.py", "credentials into conf")]
     #[case("local:///x\ny.py", "%20")]
     fn other_files_are_refused_with_what_to_write(#[case] file: &str, #[case] part: &str) {
         let problems = of_file(file);

@@ -8,7 +8,7 @@ use super::{CONF_DIR, Defaults, EXECUTOR_CONTAINER, EXECUTOR_TEMPLATE_FILE, Vali
 use crate::api::jvm_size::parse_mib;
 use crate::api::validation::Problem;
 use crate::api::{ContainerResources, SparkBatchSpec};
-use crate::spark::{Language, SparkConf, in_image};
+use crate::spark::{Language, Origin, SparkConf, in_image};
 
 /// Defaults that any batch may override.
 ///
@@ -28,18 +28,18 @@ pub(super) fn requested(
 ) -> SparkConf {
     let mut conf = SparkConf::default();
     for (key, value) in DEFAULTS {
-        conf.set(key, *value);
+        conf.set(key, *value, Origin::Default);
     }
-    conf.layer(&defaults.conf);
+    conf.layer(&defaults.conf, Origin::Administrator);
     let image_defaults = [
-        ("spark.kubernetes.container.image", &defaults.image),
-        ("spark.kubernetes.container.image.pullPolicy", &defaults.image_pull_policy),
+        ("spark.kubernetes.container.image", &defaults.image, Origin::Administrator),
+        ("spark.kubernetes.container.image.pullPolicy", &defaults.image_pull_policy, Origin::Administrator),
     ];
     set_all(&mut conf, image_defaults);
     for layer in referenced {
-        conf.layer(layer);
+        conf.layer(layer, Origin::ConfFrom);
     }
-    conf.layer(&spec.conf);
+    conf.layer(&spec.conf, Origin::Conf);
     set_typed(&mut conf, spec);
     conf
 }
@@ -47,25 +47,25 @@ pub(super) fn requested(
 fn set_typed(conf: &mut SparkConf, spec: &SparkBatchSpec) {
     let number = |value: Option<i32>| value.map(|value| value.to_string());
     let typed = [
-        ("spark.app.name", &spec.name),
-        ("spark.driver.memory", &spec.driver_memory),
-        ("spark.driver.cores", &number(spec.driver_cores)),
-        ("spark.executor.memory", &spec.executor_memory),
-        ("spark.executor.cores", &number(spec.executor_cores)),
-        ("spark.executor.instances", &number(spec.num_executors)),
-        ("spark.yarn.queue", &spec.queue),
-        ("spark.kubernetes.container.image", &spec.image),
-        ("spark.kubernetes.container.image.pullPolicy", &spec.image_pull_policy),
+        ("spark.app.name", &spec.name, Origin::Field("name")),
+        ("spark.driver.memory", &spec.driver_memory, Origin::Field("driverMemory")),
+        ("spark.driver.cores", &number(spec.driver_cores), Origin::Field("driverCores")),
+        ("spark.executor.memory", &spec.executor_memory, Origin::Field("executorMemory")),
+        ("spark.executor.cores", &number(spec.executor_cores), Origin::Field("executorCores")),
+        ("spark.executor.instances", &number(spec.num_executors), Origin::Field("numExecutors")),
+        ("spark.yarn.queue", &spec.queue, Origin::Field("queue")),
+        ("spark.kubernetes.container.image", &spec.image, Origin::Field("image")),
+        ("spark.kubernetes.container.image.pullPolicy", &spec.image_pull_policy, Origin::Field("imagePullPolicy")),
     ];
     set_all(conf, typed);
     if !spec.image_pull_secrets.is_empty() {
         let names: Vec<_> = spec.image_pull_secrets.iter().map(|secret| secret.name.as_str()).collect();
-        conf.set("spark.kubernetes.container.image.pullSecrets", names.join(","));
+        conf.set("spark.kubernetes.container.image.pullSecrets", names.join(","), Origin::Field("imagePullSecrets"));
     }
     // The launcher hands the driver's size to the JVM as it is, which knows neither `1gb` nor a bare number.
     for key in ["spark.driver.memory", "spark.executor.memory"] {
-        if let Some(Ok(mib)) = conf.get(key).map(parse_mib) {
-            conf.set(key, format!("{mib}m"));
+        if let (Some(Ok(mib)), Some(origin)) = (conf.get(key).map(parse_mib), conf.origin(key)) {
+            conf.set(key, format!("{mib}m"), origin);
         }
     }
     prepend_files(conf, spec);
@@ -84,10 +84,10 @@ fn prepend_files(conf: &mut SparkConf, spec: &SparkBatchSpec) {
     if Language::of_file(&spec.file) == Language::Java {
         jars.insert(0, in_image(&spec.file));
     }
-    conf.prepend("spark.jars", jars);
-    conf.prepend("spark.submit.pyFiles", uris(&spec.py_files));
-    conf.prepend("spark.files", uris(&spec.files));
-    conf.prepend("spark.archives", uris(&spec.archives));
+    conf.prepend("spark.jars", jars, Origin::Field("jars"));
+    conf.prepend("spark.submit.pyFiles", uris(&spec.py_files), Origin::Field("pyFiles"));
+    conf.prepend("spark.files", uris(&spec.files), Origin::Field("files"));
+    conf.prepend("spark.archives", uris(&spec.archives), Origin::Field("archives"));
 }
 
 /// Spark sets an executor's CPU from these keys, over whatever the template says.
@@ -98,16 +98,16 @@ fn set_executor_cpu(conf: &mut SparkConf, resources: &ContainerResources) {
         resources.get("cpu").map(|cpu: &k8s_openapi::apimachinery::pkg::api::resource::Quantity| cpu.0.clone())
     };
     let cpus = [
-        ("spark.kubernetes.executor.request.cores", &cpu(&resources.requests)),
-        ("spark.kubernetes.executor.limit.cores", &cpu(&resources.limits)),
+        ("spark.kubernetes.executor.request.cores", &cpu(&resources.requests), Origin::Field("executor.resources")),
+        ("spark.kubernetes.executor.limit.cores", &cpu(&resources.limits), Origin::Field("executor.resources")),
     ];
     set_all(conf, cpus);
 }
 
-fn set_all<'a>(conf: &mut SparkConf, values: impl IntoIterator<Item = (&'a str, &'a Option<String>)>) {
-    for (key, value) in values {
+fn set_all<'a>(conf: &mut SparkConf, values: impl IntoIterator<Item = (&'a str, &'a Option<String>, Origin)>) {
+    for (key, value, origin) in values {
         if let Some(value) = value {
-            conf.set(key, value.as_str());
+            conf.set(key, value.as_str(), origin);
         }
     }
 }
@@ -152,13 +152,11 @@ pub(super) fn complete(batch: &ValidatedBatch) -> SparkConf {
     let template = format!("{CONF_DIR}/{EXECUTOR_TEMPLATE_FILE}");
     let submit_time = batch.submit_time.as_millisecond().to_string();
     let factor = batch.memory.overhead_factor.to_string();
-    let heap = format!("{}m", batch.memory.heap_mib);
     let set = [
         ("spark.master", "k8s://https://kubernetes.default.svc"),
         ("spark.submit.deployMode", "cluster"),
         ("spark.app.id", &batch.app_id),
         ("spark.app.submitTime", &submit_time),
-        ("spark.driver.memory", &heap),
         ("spark.driver.port", "7078"),
         ("spark.driver.blockManager.port", "7079"),
         ("spark.kubernetes.namespace", &batch.namespace),
@@ -173,7 +171,9 @@ pub(super) fn complete(batch: &ValidatedBatch) -> SparkConf {
         ("spark.kubernetes.executor.podTemplateContainerName", EXECUTOR_CONTAINER),
     ];
     for (key, value) in set {
-        conf.set(key, value);
+        conf.set(key, value, Origin::Operator);
     }
+    let origin = conf.origin("spark.driver.memory").unwrap_or(Origin::Default);
+    conf.set("spark.driver.memory", format!("{}m", batch.memory.heap_mib), origin);
     conf
 }

@@ -11,15 +11,17 @@ use std::collections::BTreeMap;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{
     Container, ContainerPort, EnvVar, EnvVarSource, ObjectFieldSelector, Pod, PodSpec, ResourceRequirements, Secret,
-    SecretVolumeSource, Volume, VolumeMount,
+    SecretKeySelector, SecretVolumeSource, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::{CONF_DIR, EXECUTOR_TEMPLATE_FILE, PROPERTIES_FILE, ValidatedBatch, conf, executor, pod};
+use super::{CONF_DIR, ENV_KEY_PREFIX, EXECUTOR_TEMPLATE_FILE, PROPERTIES_FILE, ValidatedBatch, executor, pod};
 use crate::api::{DRIVER_CONTAINER, LABEL_SPARK_APP_SELECTOR, LABEL_SPARK_ROLE, ROLE_DRIVER};
-use crate::spark::{app_name_label, escape_arg, to_properties};
+use crate::spark::{Origin, SparkConf, app_name_label, escape_arg, to_properties};
 
+/// What the keys of conf start with that are variables of the driver's environment.
+const DRIVER_ENV: &str = "spark.kubernetes.driverEnv.";
 const CONF_VOLUME: &str = "spark-conf-volume-driver";
 const LOCAL_DIR: &str = "/var/data/spark";
 /// Seconds that a driver has to end by itself: with those of its executors, less than the 30 in which a
@@ -64,9 +66,13 @@ pub(super) fn pod(batch: &ValidatedBatch) -> Pod {
 }
 
 /// The Secret: immutable, since it is also the record that the attempt's pod was created.
-pub(super) fn secret(batch: &ValidatedBatch) -> Secret {
-    let files =
-        [(PROPERTIES_FILE, to_properties(&conf::complete(batch))), (EXECUTOR_TEMPLATE_FILE, executor::template(batch))];
+pub(super) fn secret(batch: &ValidatedBatch, conf: &SparkConf) -> Secret {
+    let mut data: BTreeMap<String, String> = [
+        (PROPERTIES_FILE.to_owned(), to_properties(conf)),
+        (EXECUTOR_TEMPLATE_FILE.to_owned(), executor::template(batch)),
+    ]
+    .into();
+    data.extend(referenced_env(batch).map(|(name, value)| (format!("{ENV_KEY_PREFIX}{name}"), value.to_owned())));
     Secret {
         metadata: ObjectMeta {
             name: Some(batch.names.conf_secret.clone()),
@@ -76,7 +82,7 @@ pub(super) fn secret(batch: &ValidatedBatch) -> Secret {
             ..ObjectMeta::default()
         },
         immutable: Some(true),
-        data: Some(files.map(|(name, text)| (name.to_owned(), ByteString(text.into_bytes()))).into()),
+        data: Some(data.into_iter().map(|(name, text)| (name, ByteString(text.into_bytes()))).collect()),
         ..Secret::default()
     }
 }
@@ -142,8 +148,12 @@ fn env(batch: &ValidatedBatch, local_dirs: &[String]) -> Vec<EnvVar> {
         value_from: Some(EnvVarSource { field_ref: Some(address), ..EnvVarSource::default() }),
         ..EnvVar::default()
     };
-    let mut env: Vec<_> =
-        batch.conf.under("spark.kubernetes.driverEnv.").map(|(name, text)| value(name, text)).collect();
+    let referenced: Vec<&str> = referenced_env(batch).map(|(name, _)| name).collect();
+    let mut env: Vec<_> = batch
+        .conf
+        .under(DRIVER_ENV)
+        .map(|(name, text)| if referenced.contains(&name) { from_secret(batch, name) } else { value(name, text) })
+        .collect();
     env.retain(|variable| batch.driver.env.iter().all(|own| own.name != variable.name));
     env.extend(batch.driver.env.iter().cloned());
     env.extend([
@@ -154,6 +164,24 @@ fn env(batch: &ValidatedBatch, local_dirs: &[String]) -> Vec<EnvVar> {
         value("SPARK_CONF_DIR", CONF_DIR),
     ]);
     env
+}
+
+/// Variables of the driver's environment that confFrom brings. They may be credentials: the pod names the Secret that
+/// holds them, and not their values.
+fn referenced_env(batch: &ValidatedBatch) -> impl Iterator<Item = (&str, &str)> {
+    let is_referenced = |name: &str| batch.conf.origin(&format!("{DRIVER_ENV}{name}")) == Some(Origin::ConfFrom);
+    // What is no key of a Secret cannot be in one; confFrom itself is made of such keys.
+    batch.conf.under(DRIVER_ENV).filter(move |(name, _)| is_referenced(name))
+}
+
+fn from_secret(batch: &ValidatedBatch, name: &str) -> EnvVar {
+    let key = SecretKeySelector {
+        name: batch.names.conf_secret.clone(),
+        key: format!("{ENV_KEY_PREFIX}{name}"),
+        ..SecretKeySelector::default()
+    };
+    let source = EnvVarSource { secret_key_ref: Some(key), ..EnvVarSource::default() };
+    EnvVar { name: name.to_owned(), value_from: Some(source), ..EnvVar::default() }
 }
 
 /// Spark: `BasicDriverFeatureStep`.

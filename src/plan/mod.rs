@@ -6,6 +6,7 @@
 mod conf;
 mod driver;
 mod executor;
+mod explain;
 mod pod;
 mod validate;
 
@@ -13,7 +14,10 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Pod, Secret};
 
+pub use explain::{Explanation, Property, explain};
 pub use validate::{ValidatedBatch, validate};
+
+use crate::spark::SparkConf;
 
 /// Where the Secret is mounted. Spark: `Constants.SPARK_CONF_DIR_INTERNAL`.
 const CONF_DIR: &str = "/opt/spark/conf";
@@ -21,6 +25,8 @@ const CONF_DIR: &str = "/opt/spark/conf";
 const PROPERTIES_FILE: &str = "spark.properties";
 /// Key of the Secret with the template of executor pods.
 const EXECUTOR_TEMPLATE_FILE: &str = "executor-pod-template.yaml";
+/// What the keys of the Secret start with that hold variables of the driver's environment; the name follows.
+const ENV_KEY_PREFIX: &str = "env.";
 /// Name of the executors' container. Spark: `Constants.DEFAULT_EXECUTOR_CONTAINER_NAME`.
 const EXECUTOR_CONTAINER: &str = "spark-kubernetes-executor";
 
@@ -44,10 +50,13 @@ pub struct PodSet {
     pub driver: Pod,
     /// The driver's configuration, and the record that the attempt's pod was created.
     pub secret: Secret,
+    /// The conf in that Secret.
+    pub conf: SparkConf,
 }
 
 /// The objects that run `batch`.
 #[must_use]
 pub fn build(batch: &ValidatedBatch) -> PodSet {
-    PodSet { driver: driver::pod(batch), secret: driver::secret(batch) }
+    let conf = conf::complete(batch);
+    PodSet { driver: driver::pod(batch), secret: driver::secret(batch, &conf), conf }
 }

@@ -9,8 +9,8 @@ use kube::{Resource as _, ResourceExt as _};
 
 use super::{Defaults, conf};
 use crate::api::validation::{Problem, check_conf, problems};
-use crate::api::{ANNOTATION_OWNER, FACADE_NAME_PREFIX, PodSettings, SparkBatch};
-use crate::spark::{AttemptNames, Language, PodMemory, SparkConf, app_id, driver_memory, in_image};
+use crate::api::{ANNOTATION_OWNER, FACADE_NAME_PREFIX, KEYED_NAME_PREFIX, PodSettings, SparkBatch};
+use crate::spark::{AttemptNames, Language, Origin, PodMemory, SparkConf, app_id, driver_memory, in_image};
 
 /// A batch that can be built: every name valid, every size read, the conf complete.
 #[derive(Clone, Debug)]
@@ -78,7 +78,7 @@ pub fn validate(
     let name = batch.name_any();
     let language = Language::of_file(&spec.file);
     let mut conf = conf::requested(spec, referenced, defaults);
-    conf.set_if_missing("spark.app.name", name.as_str());
+    conf.set_if_missing("spark.app.name", name.as_str(), Origin::Default);
     let memory = driver_memory(&conf, language)
         .map_err(|error| found.push(Problem::new(format!("conf.{}", error.key), error.problem)))
         .ok();
@@ -117,15 +117,16 @@ pub fn validate(
     })
 }
 
-/// `batch-<number>` is how the REST facade names what it creates, and its promise that no id is given twice
-/// rests on nobody else doing so.
+/// `batch-<number>` and `batch-key-<hash>` are how the REST facade names what it creates, and its promise that no id
+/// is given twice rests on nobody else doing so.
 fn check_reserved_name(batch: &SparkBatch, found: &mut Vec<Problem>) {
     let name = batch.name_any();
     let number = name.strip_prefix(FACADE_NAME_PREFIX).unwrap_or_default();
-    if !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()) && batch.facade_id().is_none() {
+    let is_numbered = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+    if (is_numbered || name.starts_with(KEYED_NAME_PREFIX)) && batch.facade_id().is_none() {
         found.push(Problem::new(
             "metadata.name",
-            "names of the form batch-<number> are the REST facade's; choose another",
+            "names of the form batch-<number> and batch-key-... are the REST facade's; choose another",
         ));
     }
 }

@@ -77,11 +77,12 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+    use crate::spark::Origin;
 
     fn total(language: Language, pairs: &[(&str, &str)]) -> u64 {
         let mut conf = SparkConf::default();
         for (key, value) in pairs {
-            conf.set(key, *value);
+            conf.set(key, *value, Origin::Conf);
         }
         driver_memory(&conf, language).unwrap().total_mib
     }
@@ -108,7 +109,7 @@ mod tests {
     #[test]
     fn an_unreadable_size_names_its_key() {
         let mut conf = SparkConf::default();
-        conf.set("spark.driver.memoryOverhead", "lots");
+        conf.set("spark.driver.memoryOverhead", "lots", Origin::Conf);
         assert_eq!(driver_memory(&conf, Language::Java).unwrap_err().key, "spark.driver.memoryOverhead");
     }
 

@@ -9,7 +9,7 @@ mod names;
 mod properties;
 
 pub use application::{Language, escape_arg, in_image};
-pub use conf::SparkConf;
+pub use conf::{Origin, SparkConf};
 pub use memory::{MemoryError, PodMemory, driver_memory};
 pub use names::{AttemptNames, app_id, app_name_label};
 pub use properties::to_properties;

@@ -48,6 +48,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::spark::Origin;
 
     /// Java: `java.util.Properties.load`, by its documentation.
     fn load(text: &str) -> BTreeMap<String, String> {
@@ -106,7 +107,7 @@ mod tests {
 
     fn written(key: &str, value: &str) -> String {
         let mut conf = SparkConf::default();
-        conf.set(key, value);
+        conf.set(key, value, Origin::Conf);
         to_properties(&conf)
     }
 
@@ -127,7 +128,7 @@ mod tests {
         fn what_is_written_is_read_back(pairs in prop::collection::btree_map("[!-~é =:#!\\\\]{1,12}", any::<String>(), 0..6)) {
             let mut conf = SparkConf::default();
             for (key, value) in &pairs {
-                conf.set(key, value.as_str());
+                conf.set(key, value.as_str(), Origin::Conf);
             }
             let expected: BTreeMap<_, _> = conf.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
             prop_assert_eq!(load(&to_properties(&conf)), expected);
