@@ -12,7 +12,8 @@ const MODULES: &[(&str, &[&str], bool)] = &[
     ("plan", &["api", "spark"], true),
     ("observe", &["api"], true),
     ("ids", &["api"], false),
-    ("facade", &["api", "livy", "ids"], false),
+    // plan: for dry runs alone.
+    ("facade", &["api", "livy", "plan", "ids"], false),
     ("controller", &["api", "plan", "observe", "spark", "ids"], false),
     ("admin", &[], false),
     ("shutdown", &[], false),

@@ -1,6 +1,7 @@
 //! The command line: flags, each of which is an environment variable too, and what each command starts.
 
 mod controller;
+mod defaults;
 mod facade;
 
 use std::error::Error;
@@ -19,6 +20,7 @@ use crate::telemetry::{self, LogFormat};
 use crate::{api, shutdown};
 
 use self::controller::ControllerArgs;
+use self::defaults::DefaultsArgs;
 use self::facade::FacadeArgs;
 
 /// What any command ends with if it fails.
@@ -49,6 +51,8 @@ struct RunArgs {
     #[command(flatten)]
     process: ProcessArgs,
     #[command(flatten)]
+    defaults: DefaultsArgs,
+    #[command(flatten)]
     controller: ControllerArgs,
     #[command(flatten)]
     facade: FacadeArgs,
@@ -59,6 +63,8 @@ struct ControllerCommand {
     #[command(flatten)]
     process: ProcessArgs,
     #[command(flatten)]
+    defaults: DefaultsArgs,
+    #[command(flatten)]
     controller: ControllerArgs,
 }
 
@@ -66,6 +72,8 @@ struct ControllerCommand {
 struct FacadeCommand {
     #[command(flatten)]
     process: ProcessArgs,
+    #[command(flatten)]
+    defaults: DefaultsArgs,
     #[command(flatten)]
     facade: FacadeArgs,
 }
@@ -91,9 +99,19 @@ struct ProcessArgs {
 pub async fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Crd => print_crd(),
-        Command::Run(args) => serve(args.process, Some(args.controller.config()?), Some(args.facade.config())).await,
-        Command::Controller(args) => serve(args.process, Some(args.controller.config()?), None).await,
-        Command::Facade(args) => serve(args.process, None, Some(args.facade.config())).await,
+        Command::Run(args) => {
+            let defaults = args.defaults.defaults()?;
+            let controller = args.controller.config(defaults.clone())?;
+            serve(args.process, Some(controller), Some(args.facade.config(defaults)?)).await
+        }
+        Command::Controller(args) => {
+            let controller = args.controller.config(args.defaults.defaults()?)?;
+            serve(args.process, Some(controller), None).await
+        }
+        Command::Facade(args) => {
+            let facade = args.facade.config(args.defaults.defaults()?)?;
+            serve(args.process, None, Some(facade)).await
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::runtime::controller::Action;
 
 use super::apply::{Refusal, Started};
@@ -18,12 +18,19 @@ use crate::spark::AttemptNames;
 /// How often a driver that is being ended is looked at though nothing was heard of it.
 const RECHECK: Duration = Duration::from_secs(5);
 
+/// How long a batch may be there before what its confFrom names, without a word about it.
+const NEWBORN: SignedDuration = SignedDuration::from_secs(3);
+/// How often it is looked for meanwhile.
+const LOOK_FOR_CONF: Duration = Duration::from_millis(50);
+
 /// Starts the batch's driver, or finds the one that an earlier look or an earlier operator started.
 pub(super) async fn start(step: &Step<'_>, status: &SparkBatchStatus) -> Result<Action, Error> {
     // What an invalid spec names is not asked for: `validate` refuses it for the same problems.
     let sources = if problems(&step.batch.spec).is_empty() { &step.batch.spec.conf_from[..] } else { &[] };
     let referenced = match conf_from(&step.context.client, &step.key().0, sources).await? {
         Ok(layers) => layers,
+        // What a batch names is created next to it, a moment later: by the REST facade, or from the same file.
+        Err(_) if step.age() < NEWBORN => return Ok(Action::requeue(LOOK_FOR_CONF)),
         Err(missing) => return step.wait(status, Reason::ConfUnavailable, missing).await,
     };
     let batch = match validate(step.batch, step.attempt(), &referenced, &step.context.config.defaults) {
@@ -88,6 +95,6 @@ pub(super) async fn hold(step: &Step<'_>, status: &SparkBatchStatus) -> Result<A
 }
 
 fn has_succeeded(driver: &DriverFacts) -> bool {
-    let outcome = outcome(driver, jiff::SignedDuration::MAX, Timestamp::UNIX_EPOCH);
+    let outcome = outcome(driver, SignedDuration::MAX, Timestamp::UNIX_EPOCH);
     matches!(driver.state, DriverState::Ended(_)) && outcome.phase == Phase::Succeeded
 }

@@ -179,6 +179,12 @@ impl Step<'_> {
         self.batch.status.as_ref().and_then(|status| status.attempt).unwrap_or(1)
     }
 
+    /// For how long the batch has been there, to the second.
+    pub(super) fn age(&self) -> SignedDuration {
+        let created = self.batch.metadata.creation_timestamp.as_ref().map(|time| time.0);
+        created.map_or(SignedDuration::MAX, |created| self.context.now().duration_since(created))
+    }
+
     pub(super) fn objects(&self) -> Objects {
         Objects::of(&self.context.client, &self.key().0)
     }

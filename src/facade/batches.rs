@@ -5,18 +5,19 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use http::header::LOCATION;
-use http::{HeaderValue, Method, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use kube::Api;
-use kube::api::{DeleteParams, Preconditions, PropagationPolicy};
+use kube::api::{DeleteParams, ListParams, Preconditions, PropagationPolicy};
 use tracing::info;
 
 use super::AppState;
 use super::error::{ApiError, json};
-use super::extract::{Asked, BatchJson, Paging};
+use super::extract::{Asked, BatchJson, DryRun, Paging};
+use super::submit::{Accepted, IDEMPOTENT_REPLAYED, IdempotencyKey};
 use super::tenant::Tenant;
-use super::upstream::call;
+use super::upstream::{Failure, call};
 use super::{logs, submit};
-use crate::api::{DRIVER_CONTAINER, FACADE_NAME_PREFIX, SparkBatch};
+use crate::api::{DRIVER_CONTAINER, FACADE_NAME_PREFIX, LABEL_ID, SparkBatch};
 use crate::livy::{
     BatchBody, BatchListBody, BatchView, DEFAULT_SIZE, Dialect, LogBody, Message, StateBody, VersionBody, log_window,
     parse_int,
@@ -25,9 +26,22 @@ use crate::livy::{
 type Answer = Result<Response, ApiError>;
 
 /// Livy 0.9: `SessionServlet`, `POST /`.
-pub(super) async fn create(State(state): State<AppState>, tenant: Tenant, BatchJson(body): BatchJson) -> Answer {
-    let view = submit::submit(&state, &tenant, &body).await?;
+pub(super) async fn create(
+    State(state): State<AppState>,
+    tenant: Tenant,
+    DryRun(is_dry_run): DryRun,
+    headers: HeaderMap,
+    BatchJson(body): BatchJson,
+) -> Answer {
+    if is_dry_run {
+        return Ok(json(StatusCode::OK, &submit::dry_run(&state, &tenant, &body).await?));
+    }
+    let key = IdempotencyKey::of(&headers)?;
+    let Accepted { view, is_replay } = submit::to_its_end(state, tenant.clone(), body, key).await?;
     let mut response = json(StatusCode::CREATED, &BatchBody::created(&view, tenant.dialect));
+    if is_replay {
+        response.headers_mut().insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
+    }
     if let Ok(location) = HeaderValue::try_from(format!("{}/{}", tenant.base, view.id)) {
         response.headers_mut().insert(LOCATION, location);
     }
@@ -113,7 +127,7 @@ pub(super) async fn delete(State(state): State<AppState>, tenant: Tenant, asked:
 /// Another replica's, a moment old, may not have come by the watch yet: what the cache misses is looked up.
 ///
 /// # RBAC needed
-/// `sparkbatches`: `get`.
+/// `sparkbatches`: `get` and `list`.
 async fn find(state: &AppState, tenant: &Tenant, Asked(asked): &Asked) -> Result<Arc<BatchView>, ApiError> {
     let missing = || ApiError::no_batch(asked);
     let is_id = !asked.is_empty() && asked.bytes().all(|byte| byte.is_ascii_digit());
@@ -128,14 +142,25 @@ async fn find(state: &AppState, tenant: &Tenant, Asked(asked): &Asked) -> Result
     if id == 0 {
         return Err(missing());
     }
-    let batches: Api<SparkBatch> = Api::namespaced(state.client.clone(), &tenant.namespace);
-    let found = call(state.config.limits.upstream, batches.get_opt(&format!("{FACADE_NAME_PREFIX}{id}"))).await;
-    let found = found.map_err(|failure| failure.answer(&tenant.namespace))?;
+    let found = look_up(state, &tenant.namespace, id).await.map_err(|failure| failure.answer(&tenant.namespace))?;
     // The watch may still be behind what was just read: kept, so that the next answer is no older than this one.
     if let Some(batch) = &found {
         state.batches.fetched(batch);
     }
     found.as_ref().and_then(BatchView::of).filter(|view| view.id == id).map(Arc::new).ok_or_else(missing)
+}
+
+/// The batch of `id` as the API server has it: by the name that its id gave it, or by its label where an
+/// `Idempotency-Key` gave it its name.
+async fn look_up(state: &AppState, namespace: &str, id: i32) -> Result<Option<SparkBatch>, Failure> {
+    let batches: Api<SparkBatch> = Api::namespaced(state.client.clone(), namespace);
+    let limit = state.config.limits.upstream;
+    if let Some(batch) = call(limit, batches.get_opt(&format!("{FACADE_NAME_PREFIX}{id}"))).await? {
+        return Ok(Some(batch));
+    }
+    let labelled = ListParams::default().labels(&format!("{LABEL_ID}={id}")).limit(2);
+    let labelled = call(limit, batches.list(&labelled)).await?;
+    Ok(labelled.items.into_iter().find(|batch| batch.facade_id() == Some(id)))
 }
 
 /// Livy 0.9: `LivyServer`, `GET /version`.

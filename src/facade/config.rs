@@ -3,6 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use crate::api::redaction::Redaction;
+use crate::plan::Defaults;
+
 /// Who may call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AuthMode {
@@ -59,6 +62,10 @@ pub struct FacadeConfig {
     pub auth: AuthMode,
     /// Whether an address other than loopback may be served with [`AuthMode::None`].
     pub allow_unauthenticated: bool,
+    /// Which conf values are credentials.
+    pub redaction: Redaction,
+    /// What the operator gives batches that do not say otherwise, for dry runs.
+    pub defaults: Defaults,
     /// Bounds.
     pub limits: Limits,
 }
@@ -72,6 +79,8 @@ impl Default for FacadeConfig {
             instance_id_from_namespace_name: false,
             auth: AuthMode::None,
             allow_unauthenticated: false,
+            redaction: Redaction::default(),
+            defaults: Defaults::default(),
             limits: Limits::default(),
         }
     }

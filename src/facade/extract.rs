@@ -64,13 +64,36 @@ impl FromRequestParts<AppState> for Paging {
     type Rejection = ApiError;
 
     fn from_request_parts(parts: &mut Parts, _: &AppState) -> impl Future<Output = Result<Self, ApiError>> + Send {
-        let pairs = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
-        ready(pairs.map_err(|_| ApiError::bad_request("the query is malformed")).map(|Query(pairs)| {
-            // Of a parameter that stands twice the first counts, as in a servlet.
-            let first = |name: &str| pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
-            Self { from: first("from"), size: first("size") }
+        let values = query(parts).map(|pairs| Self { from: first(&pairs, "from"), size: first(&pairs, "size") });
+        ready(values)
+    }
+}
+
+/// Whether `?dryRun=true` is asked for.
+pub(super) struct DryRun(pub(super) bool);
+
+impl FromRequestParts<AppState> for DryRun {
+    type Rejection = ApiError;
+
+    fn from_request_parts(parts: &mut Parts, _: &AppState) -> impl Future<Output = Result<Self, ApiError>> + Send {
+        ready(query(parts).and_then(|pairs| match first(&pairs, "dryRun").as_deref() {
+            None | Some("false") => Ok(Self(false)),
+            Some("" | "true" | "All") => Ok(Self(true)),
+            Some(_) => Err(ApiError::bad_request("dryRun: must be true or false")),
         }))
     }
+}
+
+type Pairs = Vec<(String, String)>;
+
+fn query(parts: &Parts) -> Result<Pairs, ApiError> {
+    let pairs = Query::<Pairs>::try_from_uri(&parts.uri);
+    pairs.map(|Query(pairs)| pairs).map_err(|_| ApiError::bad_request("the query is malformed"))
+}
+
+/// Of a parameter that stands twice the first counts, as in a servlet.
+fn first(pairs: &Pairs, name: &str) -> Option<String> {
+    pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone())
 }
 
 /// The body of a POST. Its content type is not looked at, but that forms are refused: as with Livy.

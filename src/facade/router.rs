@@ -57,7 +57,7 @@ async fn admit(State(state): State<AppState>, request: Request, next: Next) -> R
 }
 
 fn panicked(_: Box<dyn Any + Send>) -> Response {
-    ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error").into_response()
+    ApiError::internal().into_response()
 }
 
 /// One line per request: never its headers, query or body.

@@ -31,7 +31,7 @@ const ENV_KEY_PREFIX: &str = "env.";
 const EXECUTOR_CONTAINER: &str = "spark-kubernetes-executor";
 
 /// What the operator's administrator gives batches that do not say otherwise.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Defaults {
     /// Image of driver and executors; a batch must name its own where this is `None`.
     pub image: Option<String>,

@@ -1,0 +1,240 @@
+//! From the body of a POST to a resource that the API server has stored.
+//!
+//! Everything that can be refused is refused before an id is taken. The resource is named by the id, so of two
+//! who hold one id, by whatever accident, the API server lets one create it; the other takes the next. Under an
+//! `Idempotency-Key` the resource is named by the key, so of two who hold one key one creates it, and the other
+//! answers with what the first created.
+
+mod credentials;
+mod dry_run;
+mod key;
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use http::StatusCode;
+use kube::api::{DeleteParams, PostParams, Preconditions};
+use kube::{Api, ResourceExt as _};
+use tracing::{info, warn};
+
+use self::credentials::Credentials;
+pub(super) use self::dry_run::dry_run;
+pub(super) use self::key::{IDEMPOTENT_REPLAYED, IdempotencyKey};
+use super::AppState;
+use super::error::ApiError;
+use super::tenant::Tenant;
+use super::upstream::{Failure, call};
+use crate::api::{ANNOTATION_REQUEST_DIGEST, FACADE_NAME_PREFIX, LABEL_ID, Phase, SparkBatch, SparkBatchSpec};
+use crate::livy::{BatchView, Dialect, Rejection, read_spec};
+
+/// Ids that may turn out to be taken before a request is given up.
+const MAX_TAKEN: usize = 5;
+/// Looks at what became of a create that had no answer.
+const MAX_LOOKS: usize = 2;
+
+/// A batch that the API server has stored.
+pub(super) struct Accepted {
+    pub(super) view: Arc<BatchView>,
+    /// An earlier request under the same key made it.
+    pub(super) is_replay: bool,
+}
+
+/// [`submit`], gone through with even if the caller goes away: a batch is not left without its credentials because
+/// of a broken connection.
+pub(super) async fn to_its_end(
+    state: AppState,
+    tenant: Tenant,
+    body: Bytes,
+    key: Option<IdempotencyKey>,
+) -> Result<Accepted, ApiError> {
+    let task = tokio::spawn(async move { submit(&state, &tenant, &body, key.as_ref()).await });
+    task.await.unwrap_or_else(|error| Err(ApiError::internal().because(error)))
+}
+
+/// Stores the batch that `body` asks for, or finds the one that an earlier request under `key` stored.
+///
+/// # RBAC needed
+/// `sparkbatches`: `create`, `get`, and `delete` to take back a batch whose credentials could not be stored;
+/// `secrets`: `create`; and what [`crate::ids`] needs.
+async fn submit(
+    state: &AppState,
+    tenant: &Tenant,
+    body: &[u8],
+    key: Option<&IdempotencyKey>,
+) -> Result<Accepted, ApiError> {
+    let submission = Submission::read(state, tenant, body, key)?;
+    if let Some(name) = submission.keyed_name()
+        && let Some(stored) = submission.find(name).await?
+    {
+        return submission.replay(&stored).await;
+    }
+    refuse_duplicate(state, tenant, &submission.spec)?;
+    let namespace = &tenant.namespace;
+    for _ in 0..MAX_TAKEN {
+        let id = state.ids.next(namespace, state.batches.highest(namespace)).await?;
+        if let Some(stored) = submission.create(id).await? {
+            submission.store_credentials(&stored).await?;
+            info!(namespace, id, bytes = body.len(), "batch accepted");
+            return accepted(state, &stored, false);
+        }
+        if let Some(name) = submission.keyed_name() {
+            let stored = submission.find(name).await?;
+            let stored =
+                stored.ok_or_else(|| ApiError::unavailable("the batch of this key is being deleted; try again"));
+            return submission.replay(&stored?).await;
+        }
+        warn!(namespace, id, "an object of this batch's name exists already; taking the next id");
+    }
+    Err(ApiError::unavailable(format!(
+        "the names {FACADE_NAME_PREFIX}<id> that are next in namespace '{namespace}' are taken; try again"
+    )))
+}
+
+/// As far as this process knows, which is what Livy does too: names are no keys.
+fn refuse_duplicate(state: &AppState, tenant: &Tenant, spec: &SparkBatchSpec) -> Result<(), Rejection> {
+    if tenant.dialect != Dialect::Apache {
+        return Ok(());
+    }
+    let Some(name) = &spec.name else { return Ok(()) };
+    match state.batches.by_name(&tenant.namespace, name) {
+        Some(other) => Err(Rejection::duplicate_name(name, other.id)),
+        None => Ok(()),
+    }
+}
+
+fn accepted(state: &AppState, stored: &SparkBatch, is_replay: bool) -> Result<Accepted, ApiError> {
+    state.batches.fetched(stored);
+    let view = BatchView::of(stored).map(Arc::new);
+    let view = view.ok_or_else(|| ApiError::unavailable("the batch was deleted as it was created"))?;
+    Ok(Accepted { view, is_replay })
+}
+
+/// A request for a batch, read and checked.
+struct Submission<'a> {
+    state: &'a AppState,
+    tenant: &'a Tenant,
+    /// What is stored: without credentials.
+    spec: SparkBatchSpec,
+    credentials: Option<Credentials>,
+    /// The key, and the digest of the request under it.
+    key: Option<(&'a IdempotencyKey, String)>,
+}
+
+impl<'a> Submission<'a> {
+    fn read(
+        state: &'a AppState,
+        tenant: &'a Tenant,
+        body: &[u8],
+        key: Option<&'a IdempotencyKey>,
+    ) -> Result<Self, ApiError> {
+        let mut spec = read_spec(body, tenant.dialect)?;
+        let digest = |key: &'a IdempotencyKey| key.digest(&spec).map(|digest| (key, digest));
+        let key = key.map(digest).transpose().map_err(|error| ApiError::internal().because(error))?;
+        let credentials = Credentials::take(&mut spec, &state.config.redaction)?;
+        Ok(Self { state, tenant, spec, credentials, key })
+    }
+
+    fn batches(&self) -> Api<SparkBatch> {
+        Api::namespaced(self.state.client.clone(), &self.tenant.namespace)
+    }
+
+    fn keyed_name(&self) -> Option<&str> {
+        self.key.as_ref().map(|(key, _)| key.object_name())
+    }
+
+    fn resource(&self, id: i32) -> SparkBatch {
+        let name = self.keyed_name().map_or_else(|| format!("{FACADE_NAME_PREFIX}{id}"), str::to_owned);
+        let mut batch = SparkBatch::new(&name, self.spec.clone());
+        batch.metadata.labels = Some([(LABEL_ID.to_owned(), id.to_string())].into());
+        if let Some((_, digest)) = &self.key {
+            batch.metadata.annotations = Some([(ANNOTATION_REQUEST_DIGEST.to_owned(), digest.clone())].into());
+        }
+        batch
+    }
+
+    /// Creates the resource of `id`; `None` if its name is taken.
+    async fn create(&self, id: i32) -> Result<Option<SparkBatch>, ApiError> {
+        let batches = self.batches();
+        let batch = self.resource(id);
+        let stored = call(self.state.config.limits.upstream, batches.create(&PostParams::default(), &batch)).await;
+        match stored {
+            Ok(stored) => Ok(Some(stored)),
+            Err(failure) if failure.code() == Some(409) => Ok(None),
+            Err(failure @ Failure::Refused(_)) => Err(failure.answer(&self.tenant.namespace)),
+            Err(Failure::Unknown(cause)) => match self.look(&batch).await {
+                Some(stored) => Ok(Some(stored)),
+                None => Err(self.unknown(id).because(cause)),
+            },
+        }
+    }
+
+    /// The resource, if a create whose answer was lost has made it. The id is this request's own, so what has its
+    /// name, its label and its spec is what this request created.
+    async fn look(&self, sent: &SparkBatch) -> Option<SparkBatch> {
+        for _ in 0..MAX_LOOKS {
+            match call(self.state.config.limits.upstream, self.batches().get_opt(&sent.name_any())).await {
+                Ok(found) => {
+                    return found.filter(|found| found.spec == sent.spec && found.facade_id() == sent.facade_id());
+                }
+                Err(Failure::Refused(_)) => return None,
+                Err(Failure::Unknown(_)) => {}
+            }
+        }
+        None
+    }
+
+    async fn find(&self, name: &str) -> Result<Option<SparkBatch>, ApiError> {
+        let found = call(self.state.config.limits.upstream, self.batches().get_opt(name)).await;
+        found.map_err(|failure| failure.answer(&self.tenant.namespace))
+    }
+
+    /// Answers with what an earlier request under the same key stored, and completes it where that request was
+    /// interrupted.
+    async fn replay(&self, stored: &SparkBatch) -> Result<Accepted, ApiError> {
+        let digest = stored.annotations().get(ANNOTATION_REQUEST_DIGEST);
+        if self.key.as_ref().map(|(_, digest)| digest) != digest {
+            let id = stored.batch_id().map_or_else(String::new, |id| format!(" that made batch {id}"));
+            let text =
+                format!("this Idempotency-Key was used for another request{id}; send a new key with a new request");
+            return Err(ApiError::new(StatusCode::CONFLICT, text));
+        }
+        if stored.phase() == Phase::Pending {
+            self.store_credentials(stored).await?;
+        }
+        accepted(self.state, stored, true)
+    }
+
+    /// Stores the credentials that `stored` waits for. A batch that cannot have them is taken back.
+    async fn store_credentials(&self, stored: &SparkBatch) -> Result<(), ApiError> {
+        let Some(credentials) = &self.credentials else { return Ok(()) };
+        let Err(failure) = credentials.store(self.state, &self.tenant.namespace, stored).await else { return Ok(()) };
+        let taken_back = self.take_back(stored).await;
+        match (failure, stored.batch_id()) {
+            (Failure::Unknown(cause), Some(id)) if !taken_back => Err(self.unknown(id).because(cause)),
+            (failure, _) => Err(failure.answer(&self.tenant.namespace)),
+        }
+    }
+
+    /// Deletes what was just created. Where that fails, too, the batch fails for want of its Secret.
+    async fn take_back(&self, stored: &SparkBatch) -> bool {
+        let preconditions = Preconditions { uid: stored.uid(), resource_version: None };
+        let params = DeleteParams::background().preconditions(preconditions);
+        let batches = self.batches();
+        call(self.state.config.limits.upstream, batches.delete(&stored.name_any(), &params)).await.is_ok()
+    }
+
+    /// A caller who tries again at once, without a key, might run the batch twice.
+    fn unknown(&self, id: i32) -> ApiError {
+        let advice = if self.key.is_some() {
+            "Send the request again with the same Idempotency-Key.".to_owned()
+        } else {
+            format!(
+                "Batch {id} may have been created: see whether GET {}/{id} finds it before you try again, or send an \
+                 Idempotency-Key next time.",
+                self.tenant.base
+            )
+        };
+        let text = format!("the Kubernetes API server did not answer. {advice}");
+        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, text).retry_after(1)
+    }
+}
