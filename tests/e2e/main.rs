@@ -5,6 +5,7 @@
 mod admission;
 mod cos;
 mod crash;
+mod credentials;
 mod latency;
 mod outcomes;
 mod rest;

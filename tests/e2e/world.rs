@@ -105,9 +105,17 @@ impl World {
 
     /// The REST API, by curl; status 0 where nobody answered.
     pub fn rest(&self, method: &str, path: &str, body: Option<&str>) -> (u16, Value) {
+        self.rest_with(method, path, &[], body)
+    }
+
+    /// As [`World::rest`], with more headers.
+    pub fn rest_with(&self, method: &str, path: &str, headers: &[&str], body: Option<&str>) -> (u16, Value) {
         let mut curl = Command::new("curl");
         curl.args(["--silent", "--max-time", "30", "-X", method, "-H", "content-type: application/json"]);
         curl.args(["--write-out", "\n%{http_code}"]).arg(format!("{}{path}", self.rest));
+        for header in headers {
+            curl.args(["-H", header]);
+        }
         if body.is_some() {
             curl.args(["--data-binary", "@-"]);
         }
@@ -119,6 +127,13 @@ impl World {
         let output = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
         let (answer, code) = output.rsplit_once('\n').unwrap();
         (code.parse().unwrap(), serde_json::from_str(answer).unwrap_or(Value::Null))
+    }
+
+    /// The metrics of the operator's pod at `address`.
+    pub fn metrics(&self, address: &str) -> String {
+        let output =
+            Command::new("curl").args(["--silent", "--fail", &format!("http://{address}:8080/metrics")]).output();
+        String::from_utf8(output.unwrap().stdout).unwrap()
     }
 
     /// Kills the operator's process with SIGKILL, as the kernel would.
