@@ -19,7 +19,7 @@ demo: ## Runs two real Spark jobs on a real cluster, made on the spot if KUBECON
 	@deploy/demo
 
 .PHONY: test
-test: ## Everything: check, tests in process, and the end-to-end tests on the local cluster.
+test: ## Everything: check, tests in process, and those on the local cluster: end to end, and beside Livy.
 	@tests/run
 
 .PHONY: check
@@ -29,6 +29,10 @@ check: ## What answers in two minutes: format, lint, unit tests, goldens.
 .PHONY: e2e
 e2e: ## The end-to-end tests alone, on the local cluster.
 	@tests/run e2e
+
+.PHONY: conformance
+conformance: ## Side by side with a real Apache Livy: captured answers of 0.9, and a live 0.7.1.
+	@tests/run conformance
 
 .PHONY: generate
 generate: ## Writes the generated files anew: the custom resource definition.
