@@ -1,5 +1,7 @@
 //! Credentials of a request, sought everywhere that anybody but the driver could look.
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{ListParams, LogParams};
@@ -7,7 +9,7 @@ use kube::{Api, ResourceExt as _};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::world::{JOBS, World, say};
+use crate::world::{JOBS, World, metrics, say, until};
 
 const SYSTEM: &str = "sparkbatch-system";
 /// What is planted in a request, and must be found in Secrets alone.
@@ -61,7 +63,7 @@ async fn credentials_of_a_request_are_found_in_secrets_alone() {
         assert!(log.contains("batch accepted"), "the operator's log was not read");
         places.push(("the operator's log".to_owned(), log));
         let address = pod.status.unwrap().pod_ip.unwrap();
-        places.push(("metrics".to_owned(), world.metrics(&address)));
+        places.push(("metrics".to_owned(), metrics(&address)));
     }
     for (place, text) in &places {
         assert!(text.len() > 2, "{place} is empty");
@@ -82,7 +84,7 @@ async fn credentials_of_a_request_are_found_in_secrets_alone() {
     assert!(CANARIES.iter().all(|canary| values.iter().filter(|value| value.contains(canary)).count() >= 2));
 
     assert_eq!(world.rest("DELETE", &format!("{base}/{id}"), None).0, 200);
-    crate::world::until("the Secrets to be gone", std::time::Duration::from_secs(60), async || {
+    until("the Secrets to be gone", Duration::from_secs(60), async || {
         secrets
             .list(&ListParams::default().labels(&format!("sparkbatch.dev/batch={name}")))
             .await

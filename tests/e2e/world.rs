@@ -129,13 +129,6 @@ impl World {
         (code.parse().unwrap(), serde_json::from_str(answer).unwrap_or(Value::Null))
     }
 
-    /// The metrics of the operator's pod at `address`.
-    pub fn metrics(&self, address: &str) -> String {
-        let output =
-            Command::new("curl").args(["--silent", "--fail", &format!("http://{address}:8080/metrics")]).output();
-        String::from_utf8(output.unwrap().stdout).unwrap()
-    }
-
     /// Kills the operator's process with SIGKILL, as the kernel would.
     pub async fn kill_operator(&self) {
         let container = self.operator_container().await;
@@ -169,6 +162,12 @@ fn process_of(container: &str) -> u32 {
         std::fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|cgroup| cgroup.contains(container))
     };
     processes.into_iter().find(is_it).unwrap_or_else(|| panic!("no process of container {container}"))
+}
+
+/// The metrics of the operator's pod at `address`.
+pub fn metrics(address: &str) -> String {
+    let output = Command::new("curl").args(["--silent", "--fail", &format!("http://{address}:8080/metrics")]).output();
+    String::from_utf8(output.unwrap().stdout).unwrap()
 }
 
 pub fn say(line: impl Display) {
