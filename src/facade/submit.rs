@@ -11,10 +11,11 @@ use kube::api::PostParams;
 use tracing::{info, warn};
 
 use super::AppState;
+use super::auth::{Caller, settle_proxy_user};
 use super::error::ApiError;
 use super::tenant::Tenant;
 use super::upstream::{Failure, call};
-use crate::api::{FACADE_NAME_PREFIX, LABEL_ID, SparkBatch, SparkBatchSpec};
+use crate::api::{ANNOTATION_OWNER, FACADE_NAME_PREFIX, LABEL_ID, SparkBatch, SparkBatchSpec};
 use crate::livy::{BatchView, Dialect, Rejection, read_spec};
 
 /// Ids that may turn out to be taken before a request is given up.
@@ -25,14 +26,23 @@ const MAX_LOOKS: usize = 2;
 /// Stores the batch that `body` asks for.
 ///
 /// # RBAC needed
-/// `sparkbatches`: `create` and `get`; and what [`crate::ids`] needs.
-pub(super) async fn submit(state: &AppState, tenant: &Tenant, body: &[u8]) -> Result<Arc<BatchView>, ApiError> {
-    let spec = read_spec(body, tenant.dialect)?;
+/// `sparkbatches`: `create` for the caller, `get` for the facade; and what [`crate::ids`] needs.
+pub(super) async fn submit(
+    state: &AppState,
+    tenant: &Tenant,
+    caller: &Caller,
+    do_as: Option<&str>,
+    body: &[u8],
+) -> Result<Arc<BatchView>, ApiError> {
+    let mut spec = read_spec(body, tenant.dialect)?;
+    if tenant.dialect == Dialect::Apache {
+        spec = settle_proxy_user(state, caller, spec, do_as).await?;
+    }
     refuse_duplicate(state, tenant, &spec)?;
     let namespace = &tenant.namespace;
     for _ in 0..MAX_TAKEN {
         let id = state.ids.next(namespace, state.batches.highest(namespace)).await?;
-        if let Some(stored) = create(state, tenant, id, &spec).await? {
+        if let Some(stored) = create(state, tenant, caller, id, &spec).await? {
             info!(namespace, id, bytes = body.len(), "batch accepted");
             state.batches.fetched(&stored);
             let view = BatchView::of(&stored).map(Arc::new);
@@ -61,16 +71,18 @@ fn refuse_duplicate(state: &AppState, tenant: &Tenant, spec: &SparkBatchSpec) ->
 async fn create(
     state: &AppState,
     tenant: &Tenant,
+    caller: &Caller,
     id: i32,
     spec: &SparkBatchSpec,
 ) -> Result<Option<SparkBatch>, ApiError> {
+    let callers: Api<SparkBatch> = Api::namespaced(caller.client(), &tenant.namespace);
     let batches: Api<SparkBatch> = Api::namespaced(state.client.clone(), &tenant.namespace);
-    let batch = resource(id, spec);
-    let stored = call(state.config.limits.upstream, batches.create(&PostParams::default(), &batch)).await;
+    let batch = resource(id, spec, caller.user());
+    let stored = call(state.config.limits.upstream, callers.create(&PostParams::default(), &batch)).await;
     match stored {
         Ok(stored) => Ok(Some(stored)),
         Err(failure) if failure.code() == Some(409) => Ok(None),
-        Err(failure @ Failure::Refused(_)) => Err(failure.answer(&tenant.namespace)),
+        Err(failure @ Failure::Refused(_)) => Err(state.auth.refused(caller, failure, &tenant.namespace).await),
         Err(Failure::Unknown(cause)) => match look(state, &batches, &batch).await {
             Some(stored) => Ok(Some(stored)),
             None => Err(unknown(tenant, id).because(cause)),
@@ -78,9 +90,10 @@ async fn create(
     }
 }
 
-fn resource(id: i32, spec: &SparkBatchSpec) -> SparkBatch {
+fn resource(id: i32, spec: &SparkBatchSpec, owner: Option<&str>) -> SparkBatch {
     let mut batch = SparkBatch::new(&format!("{FACADE_NAME_PREFIX}{id}"), spec.clone());
     batch.metadata.labels = Some([(LABEL_ID.to_owned(), id.to_string())].into());
+    batch.metadata.annotations = owner.map(|owner| [(ANNOTATION_OWNER.to_owned(), owner.to_owned())].into());
     batch
 }
 
