@@ -4,6 +4,10 @@
 
 mod common;
 
+#[path = "facade/auth.rs"]
+mod auth;
+#[path = "facade/auth_cache.rs"]
+mod auth_cache;
 #[path = "facade/caches.rs"]
 mod caches;
 #[path = "facade/failures.rs"]
@@ -14,6 +18,10 @@ mod ids;
 mod input;
 #[path = "facade/logs.rs"]
 mod logs;
+#[path = "facade/proxy_users.rs"]
+mod proxy_users;
+#[path = "facade/rights.rs"]
+mod rights;
 #[path = "facade/submit.rs"]
 mod submit;
 #[path = "facade/tenants.rs"]
@@ -27,7 +35,7 @@ use common::apiserver::{ApiServer, Fault};
 use http::{HeaderMap, Request, StatusCode};
 use rstest::rstest;
 use serde_json::{Value, json};
-use sparkbatch::facade::{Facade, FacadeConfig, Limits};
+use sparkbatch::facade::{AuthMode, Clients, Facade, FacadeConfig, Limits};
 use sparkbatch::ids::{IdAllocator, IdError, SAFETY_MARGIN};
 use tower::ServiceExt as _;
 
@@ -49,12 +57,17 @@ fn api_server() -> ApiServer {
 }
 
 fn config() -> FacadeConfig {
-    FacadeConfig { default_namespace: NAMESPACE.into(), ..FacadeConfig::default() }
+    FacadeConfig { default_namespace: NAMESPACE.into(), auth: AuthMode::None, ..FacadeConfig::default() }
+}
+
+/// The facade's own client, and the one that callers' tokens travel by.
+fn clients(api: &ApiServer) -> Clients {
+    Clients { own: api.client_as("facade"), anonymous: api.client_as("callers") }
 }
 
 fn unsynced(api: &ApiServer, config: FacadeConfig) -> Facade {
-    let client = api.client_as("facade");
-    let facade = Facade::new(client.clone(), IdAllocator::new(client), config);
+    let clients = clients(api);
+    let facade = Facade::new(clients.clone(), IdAllocator::new(clients.own), config);
     let feeding = facade.clone();
     tokio::spawn(async move { feeding.feed().await });
     facade

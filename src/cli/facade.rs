@@ -2,11 +2,11 @@
 
 use std::net::SocketAddr;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::Failure;
 use crate::api::redaction::{self, Redaction};
-use crate::facade::{AuthMode, FacadeConfig};
+use crate::facade::{AuthMode, FacadeConfig, ProxyUsers};
 use crate::plan::Defaults;
 
 #[derive(Debug, Args)]
@@ -14,9 +14,12 @@ pub(super) struct FacadeArgs {
     /// Address of the REST API.
     #[arg(long, env = "SPARKBATCH_LISTEN", default_value = "127.0.0.1:8998")]
     listen: SocketAddr,
-    /// Who may call. 'none' has to be said for any address but loopback.
-    #[arg(long, env = "SPARKBATCH_AUTH", value_enum)]
-    auth: Option<Auth>,
+    /// Who may call.
+    #[arg(long, env = "SPARKBATCH_AUTH", value_enum, default_value = "kubernetes")]
+    auth: AuthMode,
+    /// Who may have a batch run on behalf of another user (proxyUser, doAs).
+    #[arg(long, env = "SPARKBATCH_PROXY_USER", value_enum, default_value = "refuse")]
+    proxy_user: ProxyUsers,
     /// Namespace of /batches.
     #[arg(long, env = "SPARKBATCH_DEFAULT_NAMESPACE", default_value = "default")]
     default_namespace: String,
@@ -29,12 +32,6 @@ pub(super) struct FacadeArgs {
     secret_conf_pattern: String,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Auth {
-    /// Everybody who reaches the port.
-    None,
-}
-
 impl FacadeArgs {
     pub(super) fn config(self, defaults: Defaults) -> Result<FacadeConfig, Failure> {
         let redaction = Redaction::new(&self.secret_conf_pattern);
@@ -42,11 +39,40 @@ impl FacadeArgs {
             listen: self.listen,
             default_namespace: self.default_namespace,
             instance_id_from_namespace_name: self.instance_id_from_namespace_name,
-            auth: AuthMode::None,
-            allow_unauthenticated: self.auth == Some(Auth::None),
+            auth: self.auth,
+            proxy_users: self.proxy_user,
             redaction: redaction.map_err(|error| format!("--secret-conf-pattern: {error}"))?,
             defaults,
             ..FacadeConfig::default()
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Flags {
+        #[command(flatten)]
+        facade: FacadeArgs,
+    }
+
+    fn config(flags: &[&str]) -> FacadeConfig {
+        Flags::try_parse_from([&["facade"], flags].concat()).unwrap().facade.config(Defaults::default()).unwrap()
+    }
+
+    #[test]
+    fn what_is_not_said_is_the_default_and_lets_nobody_in_unknown() {
+        assert_eq!(config(&[]), FacadeConfig::default());
+        assert_eq!(config(&[]).auth, AuthMode::Kubernetes);
+    }
+
+    #[test]
+    fn who_may_call_is_said_aloud() {
+        let config = config(&["--auth", "none", "--proxy-user", "rbac"]);
+        assert_eq!((config.auth, config.proxy_users), (AuthMode::None, ProxyUsers::Rbac));
     }
 }

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Readiness};
 use crate::controller::ControllerConfig;
-use crate::facade::FacadeConfig;
+use crate::facade::{Clients, FacadeConfig};
 use crate::ids::IdAllocator;
 use crate::telemetry::{self, LogFormat};
 use crate::{api, shutdown};
@@ -131,7 +131,7 @@ async fn serve(
     let config = Config::infer().await?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), api_server = %config.cluster_url, "starting");
     let readiness = Readiness::default();
-    let ids = IdAllocator::new(once_only(config.clone())?);
+    let ids = IdAllocator::new(once_only(&config).try_into()?);
     let controlling = async {
         if let Some(controller) = controller {
             let client = Client::try_from(config.clone())?;
@@ -142,9 +142,9 @@ async fn serve(
     };
     let facing = async {
         if let Some(facade) = facade {
-            let client = once_only(config.clone())?;
+            let clients = Clients::try_from(once_only(&config))?;
             let ready = readiness.gate("facade");
-            crate::facade::serve(client, ids.clone(), facade, cancel.clone(), ready).await?;
+            crate::facade::serve(clients, ids.clone(), facade, cancel.clone(), ready).await?;
         }
         Ok(())
     };
@@ -161,11 +161,12 @@ async fn serve(
     Ok(())
 }
 
-/// A client that sends a request once: what a caller sees must not be a blind repetition of a create that the
+/// For clients that send a request once: what a caller sees must not be a blind repetition of a create that the
 /// API server had already carried out.
-fn once_only(mut config: Config) -> Result<Client, kube::Error> {
+fn once_only(config: &Config) -> Config {
+    let mut config = config.clone();
     config.default_retry = false;
-    Client::try_from(config)
+    config
 }
 
 /// A part that fails ends the process, so that it is started again whole.

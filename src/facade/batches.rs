@@ -11,9 +11,10 @@ use kube::api::{DeleteParams, ListParams, Preconditions, PropagationPolicy};
 use tracing::info;
 
 use super::AppState;
+use super::auth::{Allowed, Create, Delete, Get, List, Log};
 use super::error::{ApiError, json};
-use super::extract::{Asked, BatchJson, DryRun, Paging};
-use super::submit::{Accepted, IDEMPOTENT_REPLAYED, IdempotencyKey};
+use super::extract::{Asked, BatchJson, DoAs, DryRun, Paging};
+use super::submit::{Accepted, IDEMPOTENT_REPLAYED, IdempotencyKey, Request};
 use super::tenant::Tenant;
 use super::upstream::{Failure, call};
 use super::{logs, submit};
@@ -28,28 +29,35 @@ type Answer = Result<Response, ApiError>;
 /// Livy 0.9: `SessionServlet`, `POST /`.
 pub(super) async fn create(
     State(state): State<AppState>,
-    tenant: Tenant,
+    Allowed { tenant, caller, .. }: Allowed<Create>,
+    DoAs(do_as): DoAs,
     DryRun(is_dry_run): DryRun,
     headers: HeaderMap,
     BatchJson(body): BatchJson,
 ) -> Answer {
+    let (base, dialect) = (tenant.base.clone(), tenant.dialect);
+    let request = Request { tenant, caller, do_as, body };
     if is_dry_run {
-        return Ok(json(StatusCode::OK, &submit::dry_run(&state, &tenant, &body).await?));
+        return Ok(json(StatusCode::OK, &submit::dry_run(&state, &request).await?));
     }
     let key = IdempotencyKey::of(&headers)?;
-    let Accepted { view, is_replay } = submit::to_its_end(state, tenant.clone(), body, key).await?;
-    let mut response = json(StatusCode::CREATED, &BatchBody::created(&view, tenant.dialect));
+    let Accepted { view, is_replay } = submit::to_its_end(state, request, key).await?;
+    let mut response = json(StatusCode::CREATED, &BatchBody::created(&view, dialect));
     if is_replay {
         response.headers_mut().insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
     }
-    if let Ok(location) = HeaderValue::try_from(format!("{}/{}", tenant.base, view.id)) {
+    if let Ok(location) = HeaderValue::try_from(format!("{base}/{}", view.id)) {
         response.headers_mut().insert(LOCATION, location);
     }
     Ok(response)
 }
 
 /// Livy 0.9: `SessionServlet`, `GET /`. The managed services know no pages.
-pub(super) async fn list(State(state): State<AppState>, tenant: Tenant, paging: Paging) -> Answer {
+pub(super) async fn list(
+    State(state): State<AppState>,
+    Allowed { tenant, .. }: Allowed<List>,
+    paging: Paging,
+) -> Answer {
     let page = match tenant.dialect {
         Dialect::Apache => Some((paging.from()?.unwrap_or(0), paging.size()?.unwrap_or(DEFAULT_SIZE))),
         Dialect::Instance => None,
@@ -61,19 +69,28 @@ pub(super) async fn list(State(state): State<AppState>, tenant: Tenant, paging: 
 }
 
 /// Livy 0.9: `SessionServlet`, `GET /:id`.
-pub(super) async fn read(State(state): State<AppState>, tenant: Tenant, asked: Asked) -> Answer {
+pub(super) async fn read(State(state): State<AppState>, Allowed { tenant, .. }: Allowed<Get>, asked: Asked) -> Answer {
     let view = find(&state, &tenant, &asked).await?;
     Ok(json(StatusCode::OK, &BatchBody::read(&view, tenant.dialect)))
 }
 
 /// Livy 0.9: `SessionServlet`, `GET /:id/state`.
-pub(super) async fn read_state(State(state): State<AppState>, tenant: Tenant, asked: Asked) -> Answer {
+pub(super) async fn read_state(
+    State(state): State<AppState>,
+    Allowed { tenant, .. }: Allowed<Get>,
+    asked: Asked,
+) -> Answer {
     let view = find(&state, &tenant, &asked).await?;
     Ok(json(StatusCode::OK, &StateBody::new(&view, tenant.dialect)))
 }
 
 /// Livy 0.9: `SessionServlet`, `GET /:id/log`. The managed services have no logs here.
-pub(super) async fn read_log(State(state): State<AppState>, tenant: Tenant, asked: Asked, paging: Paging) -> Answer {
+pub(super) async fn read_log(
+    State(state): State<AppState>,
+    Allowed { tenant, .. }: Allowed<Log>,
+    asked: Asked,
+    paging: Paging,
+) -> Answer {
     let view = find(&state, &tenant, &asked).await?;
     if tenant.dialect == Dialect::Instance {
         return Err(no_logs_here(&tenant, &view));
@@ -98,10 +115,14 @@ fn no_logs_here(tenant: &Tenant, view: &BatchView) -> ApiError {
 /// Livy 0.9: `SessionServlet`, `DELETE /:id`. The resource goes, and Kubernetes deletes what it owns.
 ///
 /// # RBAC needed
-/// `sparkbatches`: `delete`.
-pub(super) async fn delete(State(state): State<AppState>, tenant: Tenant, asked: Asked) -> Answer {
+/// `sparkbatches`: `delete`, for the caller.
+pub(super) async fn delete(
+    State(state): State<AppState>,
+    Allowed { tenant, caller, .. }: Allowed<Delete>,
+    asked: Asked,
+) -> Answer {
     let view = find(&state, &tenant, &asked).await?;
-    let batches: Api<SparkBatch> = Api::namespaced(state.client.clone(), &tenant.namespace);
+    let batches: Api<SparkBatch> = Api::namespaced(caller.client(), &tenant.namespace);
     let params = DeleteParams {
         propagation_policy: Some(PropagationPolicy::Background),
         // Of this name, only the batch that the caller was shown.
@@ -112,7 +133,7 @@ pub(super) async fn delete(State(state): State<AppState>, tenant: Tenant, asked:
     let gone = match deletion {
         Ok(_) => false,
         Err(failure) if matches!(failure.code(), Some(404 | 409)) => true,
-        Err(failure) => return Err(failure.answer(&tenant.namespace)),
+        Err(failure) => return Err(state.auth.refused(&caller, failure, &tenant.namespace).await),
     };
     state.batches.deleted(&view.uid);
     if gone {

@@ -3,15 +3,31 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use clap::ValueEnum;
+
 use crate::api::redaction::Redaction;
 use crate::plan::Defaults;
 
 /// Who may call.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum AuthMode {
-    /// Everyone who reaches the port, with the rights of the facade's own account.
+    /// Those whose Kubernetes token is good, with the rights that Kubernetes gives them.
     #[default]
+    Kubernetes,
+    /// Everyone who reaches the port, with the rights of the facade's own account.
     None,
+}
+
+/// Who may have a batch run on behalf of another user (Livy's `proxyUser` and `doAs`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ProxyUsers {
+    /// Nobody.
+    #[default]
+    Refuse,
+    /// Those with the verb `impersonate` on `users` of that name; everybody on their own behalf.
+    Rbac,
+    /// Everybody on behalf of anybody.
+    Any,
 }
 
 /// Bounds on what callers can make the process hold or wait for.
@@ -60,8 +76,8 @@ pub struct FacadeConfig {
     pub instance_id_from_namespace_name: bool,
     /// Who may call.
     pub auth: AuthMode,
-    /// Whether an address other than loopback may be served with [`AuthMode::None`].
-    pub allow_unauthenticated: bool,
+    /// Who may have a batch run on behalf of another user.
+    pub proxy_users: ProxyUsers,
     /// Which conf values are credentials.
     pub redaction: Redaction,
     /// What the operator gives batches that do not say otherwise, for dry runs.
@@ -77,8 +93,8 @@ impl Default for FacadeConfig {
             default_namespace: "default".to_owned(),
             namespaces: Vec::new(),
             instance_id_from_namespace_name: false,
-            auth: AuthMode::None,
-            allow_unauthenticated: false,
+            auth: AuthMode::default(),
+            proxy_users: ProxyUsers::default(),
             redaction: Redaction::default(),
             defaults: Defaults::default(),
             limits: Limits::default(),
@@ -91,36 +107,5 @@ impl FacadeConfig {
     #[must_use]
     pub fn serves(&self, namespace: &str) -> bool {
         self.namespaces.is_empty() || self.namespaces.iter().any(|served| served == namespace)
-    }
-
-    /// Whether the address and who may call go together.
-    #[must_use]
-    pub fn is_guarded(&self) -> bool {
-        match self.auth {
-            AuthMode::None => self.listen.ip().to_canonical().is_loopback() || self.allow_unauthenticated,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use rstest::rstest;
-
-    use super::*;
-
-    #[rstest]
-    #[case("127.0.0.1:8998", false, true)]
-    #[case("[::1]:8998", false, true)]
-    #[case("[::ffff:127.0.0.1]:8998", false, true)]
-    #[case("0.0.0.0:8998", false, false)]
-    #[case("[::]:8998", false, false)]
-    #[case("0.0.0.0:8998", true, true)]
-    fn only_loopback_is_served_to_everyone_unless_said_aloud(
-        #[case] listen: SocketAddr,
-        #[case] allow_unauthenticated: bool,
-        #[case] guarded: bool,
-    ) {
-        let config = FacadeConfig { listen, allow_unauthenticated, ..FacadeConfig::default() };
-        assert_eq!(config.is_guarded(), guarded);
     }
 }

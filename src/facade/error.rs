@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use kube::core::response::Status;
 use serde::Serialize;
@@ -17,8 +17,11 @@ use crate::livy::{BadInteger, Message, Rejection};
 /// The content type of every answer, as Livy's.
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json;charset=utf-8");
 
+/// How a caller can say who it is. Browsers, which know no bearer tokens, ask their user for a password.
+const CHALLENGE: HeaderValue = HeaderValue::from_static(r#"Bearer realm="sparkbatch", Basic realm="sparkbatch""#);
+
 /// An error to answer with.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct ApiError {
     status: StatusCode,
     msg: String,
@@ -100,6 +103,9 @@ impl IntoResponse for ApiError {
         let mut response = json(self.status, &Message { msg: &self.msg });
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(WWW_AUTHENTICATE, CHALLENGE);
         }
         if let Some(cause) = self.cause {
             response.extensions_mut().insert(cause);

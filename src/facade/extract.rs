@@ -6,30 +6,16 @@ use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{FromRequest, FromRequestParts, Query, RawPathParams, Request};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode, Uri};
 
 use super::AppState;
 use super::error::ApiError;
-use super::tenant::{Tenant, resolve};
 use crate::livy::parse_int;
 
 /// Parameters of the path, each decoded once.
-async fn path_param(parts: &mut Parts, state: &AppState, name: &str) -> Option<String> {
+pub(super) async fn path_param(parts: &mut Parts, state: &AppState, name: &str) -> Option<String> {
     let params = RawPathParams::from_request_parts(parts, state).await.ok()?;
     params.iter().find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
-}
-
-impl FromRequestParts<AppState> for Tenant {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
-        if !state.progress.is_synced() {
-            return Err(ApiError::unavailable("the list of batches is still being read; try again"));
-        }
-        let instance = path_param(parts, state, "instance_id").await;
-        let namespace = path_param(parts, state, "namespace").await;
-        resolve(state, instance, namespace).await
-    }
 }
 
 /// The `{id}` of the path: digits, or in the Apache dialect a name.
@@ -64,8 +50,27 @@ impl FromRequestParts<AppState> for Paging {
     type Rejection = ApiError;
 
     fn from_request_parts(parts: &mut Parts, _: &AppState) -> impl Future<Output = Result<Self, ApiError>> + Send {
-        let values = query(parts).map(|pairs| Self { from: first(&pairs, "from"), size: first(&pairs, "size") });
-        ready(values)
+        ready(first_of_query(&parts.uri, ["from", "size"]).map(|[from, size]| Self { from, size }))
+    }
+}
+
+/// Parameters of the query. Of one that stands twice the first counts, as in a servlet.
+fn first_of_query<const N: usize>(uri: &Uri, names: [&str; N]) -> Result<[Option<String>; N], ApiError> {
+    let pairs = Query::<Vec<(String, String)>>::try_from_uri(uri);
+    let Query(pairs) = pairs.map_err(|_| ApiError::bad_request("the query is malformed"))?;
+    Ok(names.map(|name| pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone())))
+}
+
+/// Whom the query names to run the batch on behalf of.
+///
+/// Livy 0.9: `SessionServlet.impersonatedUser`. Livy reads it on every request; it matters where batches are made.
+pub(super) struct DoAs(pub(super) Option<String>);
+
+impl FromRequestParts<AppState> for DoAs {
+    type Rejection = ApiError;
+
+    fn from_request_parts(parts: &mut Parts, _: &AppState) -> impl Future<Output = Result<Self, ApiError>> + Send {
+        ready(first_of_query(&parts.uri, ["doAs"]).map(|[user]| Self(user)))
     }
 }
 
@@ -76,7 +81,7 @@ impl FromRequestParts<AppState> for DryRun {
     type Rejection = ApiError;
 
     fn from_request_parts(parts: &mut Parts, _: &AppState) -> impl Future<Output = Result<Self, ApiError>> + Send {
-        ready(query(parts).and_then(|pairs| match first(&pairs, "dryRun").as_deref() {
+        ready(first_of_query(&parts.uri, ["dryRun"]).and_then(|[wanted]| match wanted.as_deref() {
             None | Some("false") => Ok(Self(false)),
             Some("" | "true" | "All") => Ok(Self(true)),
             Some(_) => Err(ApiError::bad_request("dryRun: must be true or false")),
@@ -84,17 +89,7 @@ impl FromRequestParts<AppState> for DryRun {
     }
 }
 
-type Pairs = Vec<(String, String)>;
-
-fn query(parts: &Parts) -> Result<Pairs, ApiError> {
-    let pairs = Query::<Pairs>::try_from_uri(&parts.uri);
-    pairs.map(|Query(pairs)| pairs).map_err(|_| ApiError::bad_request("the query is malformed"))
-}
-
-/// Of a parameter that stands twice the first counts, as in a servlet.
-fn first(pairs: &Pairs, name: &str) -> Option<String> {
-    pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone())
-}
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// The body of a POST. Its content type is not looked at, but that forms are refused: as with Livy.
 pub(super) struct BatchJson(pub(super) Bytes);
@@ -104,6 +99,7 @@ impl FromRequest<AppState> for BatchJson {
 
     async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
         refuse_forms(request.headers())?;
+        refuse_other_sites(request.headers())?;
         let limits = &state.config.limits;
         let too_large = || {
             let text = format!("the body is larger than {} bytes: put large inputs in files", limits.body_bytes);
@@ -135,6 +131,17 @@ async fn read(body: Body, limit: usize) -> Result<Option<Bytes>, axum::Error> {
 fn is_length_limit(error: &axum::Error) -> bool {
     // The error's type is that of a crate that is no dependency of this one.
     std::error::Error::source(error).is_some_and(|source| source.to_string() == "length limit exceeded")
+}
+
+/// A page of another site can have a browser send plain text anywhere: to a port of this machine that asks for nothing,
+/// or along with a password that the browser knows. Browsers say whose page it was; other clients say nothing.
+fn refuse_other_sites(headers: &HeaderMap) -> Result<(), ApiError> {
+    match headers.get(SEC_FETCH_SITE) {
+        Some(site) if site != "same-origin" && site != "none" => {
+            Err(ApiError::new(StatusCode::FORBIDDEN, "a page of another site sent this; it may not submit batches"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn refuse_forms(headers: &HeaderMap) -> Result<(), ApiError> {

@@ -6,11 +6,14 @@
 //! # RBAC needed
 //! | resource | verbs | for |
 //! |---|---|---|
-//! | `sparkbatches.sparkbatch.dev` | get, list, watch, create, delete | everything |
+//! | `sparkbatches.sparkbatch.dev` | get, list, watch | everything |
+//! | `sparkbatches.sparkbatch.dev` | create, delete | without authentication; else callers write with their own rights |
+//! | `tokenreviews.authentication.k8s.io`, `subjectaccessreviews.authorization.k8s.io` | create | who calls, and what they may |
 //! | `configmaps` | get, create, update | batch ids ([`crate::ids`]) |
 //! | `namespaces` | get, list, watch | instance ids, and which namespaces there are |
 //! | `pods/log` | get | `GET …/log` |
 
+mod auth;
 mod batches;
 mod config;
 mod error;
@@ -36,8 +39,10 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-pub use config::{AuthMode, FacadeConfig, Limits};
+pub use auth::Clients;
+pub use config::{AuthMode, FacadeConfig, Limits, ProxyUsers};
 
+use self::auth::Auth;
 use self::store::{BatchCache, NamespaceCache, Progress};
 use self::streams::Streams;
 use crate::ids::IdAllocator;
@@ -45,12 +50,6 @@ use crate::ids::IdAllocator;
 /// Why the facade cannot serve.
 #[derive(Debug, Error)]
 pub enum FacadeError {
-    /// Everyone who reaches the address could submit batches, and nobody said that this is wanted.
-    #[error(
-        "refusing to listen on {0} without authentication: listen on 127.0.0.1, or say --auth none if everyone who \
-         reaches this address may submit, read and delete batches"
-    )]
-    Unguarded(SocketAddr),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}; use a free port of an address of this machine")]
     Bind {
@@ -72,7 +71,9 @@ pub struct Facade {
 
 /// What handlers share.
 struct Shared {
+    /// The facade's own client.
     client: Client,
+    auth: Auth,
     config: FacadeConfig,
     ids: IdAllocator,
     batches: BatchCache,
@@ -85,14 +86,10 @@ struct Shared {
 type AppState = Arc<Shared>;
 
 impl Facade {
-    /// A facade that calls the API server through `client` and takes ids from `ids`, which a controller of the
+    /// A facade that calls the API server through `clients` and takes ids from `ids`, which a controller of the
     /// same process shares.
-    ///
-    /// Build the client from a [`kube::Config`] whose `default_retry` is false: the default repeats a POST that
-    /// the API server answered with 429, 503 or 504, for minutes, while callers of the facade wait. They are
-    /// told to try again instead.
     #[must_use]
-    pub fn new(client: Client, ids: IdAllocator, config: FacadeConfig) -> Self {
+    pub fn new(clients: Clients, ids: IdAllocator, config: FacadeConfig) -> Self {
         let state = Shared {
             ids,
             batches: BatchCache::default(),
@@ -100,7 +97,8 @@ impl Facade {
             progress: Progress::of(&config.namespaces),
             permits: Semaphore::new(config.limits.in_flight.min(Semaphore::MAX_PERMITS)),
             streams: Streams::new(config.limits.streams, CancellationToken::new()),
-            client,
+            client: clients.own.clone(),
+            auth: Auth::new(clients, &config),
             config,
         };
         Self { state: Arc::new(state) }
@@ -124,21 +122,21 @@ impl Facade {
 }
 
 /// Serves until `cancel`, then lets requests in flight end within [`Limits::drain`]. Calls `ready` once the caches
-/// are complete. For the client, see [`Facade::new`].
+/// are complete.
 pub async fn serve(
-    client: Client,
+    clients: Clients,
     ids: IdAllocator,
     config: FacadeConfig,
     cancel: CancellationToken,
     ready: impl FnOnce() + Send,
 ) -> Result<(), FacadeError> {
-    if !config.is_guarded() {
-        return Err(FacadeError::Unguarded(config.listen));
-    }
     let address = config.listen;
     let listener = TcpListener::bind(address).await.map_err(|source| FacadeError::Bind { address, source })?;
     let drain = config.limits.drain;
-    let facade = Facade::new(client, ids, config);
+    if config.auth == AuthMode::None && !address.ip().to_canonical().is_loopback() {
+        warn!(%address, "no authentication: whoever reaches this address may submit, read and delete batches");
+    }
+    let facade = Facade::new(clients, ids, config);
     info!(%address, "facade listens");
 
     // Answers are small and written at once: nothing is gained by waiting for more to send.

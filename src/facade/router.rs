@@ -14,6 +14,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::{info, warn};
 
+use super::auth::LoggedUser;
 use super::error::{ApiError, Cause};
 use super::{AppState, batches};
 
@@ -61,21 +62,24 @@ fn panicked(_: Box<dyn Any + Send>) -> Response {
 }
 
 /// One line per request: never its headers, query or body.
-async fn access_log(request: Request, next: Next) -> Response {
+async fn access_log(mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let id = request.headers().get(X_REQUEST_ID).filter(|id| is_request_id(id)).cloned().unwrap_or_else(new_request_id);
+    let user = LoggedUser::default();
+    request.extensions_mut().insert(user.clone());
     let mut response = next.run(request).await;
 
+    let user = user.get();
     let route = route.as_ref().map_or("", MatchedPath::as_str);
     let status = response.status().as_u16();
     let micros = started.elapsed().as_micros();
     let request_id = id.to_str().unwrap_or_default();
     match response.extensions_mut().remove::<Cause>() {
-        Some(cause) if status >= 500 => warn!(%method, route, status, micros, request_id, %cause, "request"),
-        Some(cause) => info!(%method, route, status, micros, request_id, %cause, "request"),
-        None => info!(%method, route, status, micros, request_id, "request"),
+        Some(cause) if status >= 500 => warn!(%method, route, status, micros, user, request_id, %cause, "request"),
+        Some(cause) => info!(%method, route, status, micros, user, request_id, %cause, "request"),
+        None => info!(%method, route, status, micros, user, request_id, "request"),
     }
     response.headers_mut().insert(X_REQUEST_ID, id);
     response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -3,6 +3,7 @@
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::panic, clippy::needless_pass_by_value)]
 
 mod admission;
+mod auth;
 mod cos;
 mod crash;
 mod credentials;

@@ -22,7 +22,7 @@ pub struct World {
     rest: String,
 }
 
-fn variable(name: &str) -> String {
+pub fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run the end-to-end tests by `make e2e`"))
 }
 
@@ -110,23 +110,7 @@ impl World {
 
     /// As [`World::rest`], with more headers.
     pub fn rest_with(&self, method: &str, path: &str, headers: &[&str], body: Option<&str>) -> (u16, Value) {
-        let mut curl = Command::new("curl");
-        curl.args(["--silent", "--max-time", "30", "-X", method, "-H", "content-type: application/json"]);
-        curl.args(["--write-out", "\n%{http_code}"]).arg(format!("{}{path}", self.rest));
-        for header in headers {
-            curl.args(["-H", header]);
-        }
-        if body.is_some() {
-            curl.args(["--data-binary", "@-"]);
-        }
-        let mut child = curl.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let mut input = child.stdin.take().unwrap();
-        // A server may answer before it has read everything.
-        drop(std::io::Write::write_all(&mut input, body.unwrap_or_default().as_bytes()));
-        drop(input);
-        let output = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
-        let (answer, code) = output.rsplit_once('\n').unwrap();
-        (code.parse().unwrap(), serde_json::from_str(answer).unwrap_or(Value::Null))
+        curl(headers, method, &format!("{}{path}", self.rest), body)
     }
 
     /// Kills the operator's process with SIGKILL, as the kernel would.
@@ -152,6 +136,24 @@ impl World {
             running.find_map(|pod| pod.status.as_ref()?.container_statuses.as_ref()?.first()?.container_id.clone());
         id.unwrap().trim_start_matches("containerd://").to_owned()
     }
+}
+
+/// A request by curl, with `options` of curl's; status 0 where nobody answered.
+pub fn curl(options: &[&str], method: &str, url: &str, body: Option<&str>) -> (u16, Value) {
+    let mut curl = Command::new("curl");
+    curl.args(["--silent", "--max-time", "30", "-X", method, "-H", "content-type: application/json"]);
+    curl.args(options).args(["--write-out", "\n%{http_code}"]).arg(url);
+    if body.is_some() {
+        curl.args(["--data-binary", "@-"]);
+    }
+    let mut child = curl.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    // A server may answer before it has read everything.
+    drop(std::io::Write::write_all(&mut input, body.unwrap_or_default().as_bytes()));
+    drop(input);
+    let output = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+    let (answer, code) = output.rsplit_once('\n').unwrap();
+    (code.parse().unwrap(), serde_json::from_str(answer).unwrap_or(Value::Null))
 }
 
 /// The process on this machine that a container is: its cgroup has the container's id in its name.

@@ -106,29 +106,14 @@ async fn too_many_requests_at_once_are_turned_away_and_slow_ones_ended() {
 }
 
 #[tokio::test]
-async fn only_loopback_is_served_without_authentication() {
-    let config = FacadeConfig { listen: "0.0.0.0:0".parse().unwrap(), ..config() };
-    let client = api_server().client_as("facade");
-    let served = sparkbatch::facade::serve(
-        client.clone(),
-        IdAllocator::new(client),
-        config,
-        tokio_util::sync::CancellationToken::new(),
-        || {},
-    )
-    .await;
-    assert!(served.unwrap_err().to_string().contains("--auth none"));
-}
-
-#[tokio::test]
 async fn the_server_says_when_it_is_ready_and_ends_when_told() {
-    let client = api_server().client_as("facade");
+    let clients = clients(&api_server());
     let config = FacadeConfig { listen: "127.0.0.1:0".parse().unwrap(), ..config() };
     let cancel = tokio_util::sync::CancellationToken::new();
     let (ready, is_ready) = tokio::sync::oneshot::channel();
     let serving = tokio::spawn(sparkbatch::facade::serve(
-        client.clone(),
-        IdAllocator::new(client),
+        clients.clone(),
+        IdAllocator::new(clients.own),
         config,
         cancel.clone(),
         move || {

@@ -84,6 +84,19 @@ async fn content_types_are_not_looked_at_but_for_forms(#[case] content_type: &st
 }
 
 #[rstest]
+#[case("cross-site", 403)]
+#[case("same-site", 403)]
+#[case("same-origin", 201)]
+#[case("none", 201)]
+#[tokio::test]
+async fn pages_of_other_sites_submit_nothing(#[case] site: &str, #[case] status: u16) {
+    let api = api_server();
+    let router = facade(&api).await;
+    let request = Request::post(APACHE).header("content-type", "text/plain").header("sec-fetch-site", site);
+    assert_eq!(send(&router, request.body(Body::from(JOB)).unwrap()).await.status, status);
+}
+
+#[rstest]
 #[case("/batches/99999999999", 400, "For input string: \"99999999999\"")]
 #[case("/batches/2147483648/state", 400, "For input string: \"2147483648\"")]
 #[case("/batches/2147483647", 404, "Session '2147483647' not found.")]

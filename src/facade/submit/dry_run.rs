@@ -1,15 +1,14 @@
 //! `POST ?dryRun=true`: what a request would make, made by nobody.
 
 use http::StatusCode;
+use kube::ResourceExt as _;
 use kube::api::PostParams;
-use kube::{Api, ResourceExt as _};
 use serde::Serialize;
 
-use super::{Submission, refuse_duplicate};
+use super::{Request, Submission};
 use crate::api::SparkBatch;
 use crate::facade::AppState;
 use crate::facade::error::ApiError;
-use crate::facade::tenant::Tenant;
 use crate::facade::upstream::call;
 use crate::livy::Rejection;
 use crate::plan::{Explanation, build, explain, validate};
@@ -27,18 +26,21 @@ pub(in crate::facade) struct DryRun {
     explanation: Explanation,
 }
 
-/// What `body` would make: held against every rule, the API server's own admission among them.
+/// What `request` would make: held against every rule, the API server's own admission among them.
 ///
 /// # RBAC needed
-/// `sparkbatches`: `create`.
-pub(in crate::facade) async fn dry_run(state: &AppState, tenant: &Tenant, body: &[u8]) -> Result<DryRun, ApiError> {
-    let submission = Submission::read(state, tenant, body, None)?;
-    refuse_duplicate(state, tenant, &submission.spec)?;
-    let batches: Api<SparkBatch> = submission.batches();
+/// For the caller, `sparkbatches`: `create`.
+pub(in crate::facade) async fn dry_run(state: &AppState, request: &Request) -> Result<DryRun, ApiError> {
+    let submission = Submission::read(state, request, None).await?;
+    submission.refuse_duplicate()?;
+    let batches = submission.callers_batches();
     let batch = SparkBatch::new(NAME, submission.spec.clone());
     let params = PostParams { dry_run: true, field_manager: None };
     let admitted = call(state.config.limits.upstream, batches.create(&params, &batch)).await;
-    let mut admitted = admitted.map_err(|failure| failure.answer(&tenant.namespace))?;
+    let mut admitted = match admitted {
+        Ok(admitted) => admitted,
+        Err(failure) => return Err(submission.refused(failure).await),
+    };
     admitted.managed_fields_mut().clear();
 
     let referenced: Vec<_> = submission.credentials.iter().map(|credentials| credentials.values().clone()).collect();

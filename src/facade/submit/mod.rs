@@ -9,6 +9,7 @@ mod credentials;
 mod dry_run;
 mod key;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::body::Bytes;
@@ -21,16 +22,28 @@ use self::credentials::Credentials;
 pub(super) use self::dry_run::dry_run;
 pub(super) use self::key::{IDEMPOTENT_REPLAYED, IdempotencyKey};
 use super::AppState;
+use super::auth::{Caller, settle_proxy_user};
 use super::error::ApiError;
 use super::tenant::Tenant;
 use super::upstream::{Failure, call};
-use crate::api::{ANNOTATION_REQUEST_DIGEST, FACADE_NAME_PREFIX, LABEL_ID, Phase, SparkBatch, SparkBatchSpec};
+use crate::api::{
+    ANNOTATION_OWNER, ANNOTATION_REQUEST_DIGEST, FACADE_NAME_PREFIX, LABEL_ID, Phase, SparkBatch, SparkBatchSpec,
+};
 use crate::livy::{BatchView, Dialect, Rejection, read_spec};
 
 /// Ids that may turn out to be taken before a request is given up.
 const MAX_TAKEN: usize = 5;
 /// Looks at what became of a create that had no answer.
 const MAX_LOOKS: usize = 2;
+
+/// A POST of a batch, by somebody who may create one.
+pub(super) struct Request {
+    pub(super) tenant: Tenant,
+    pub(super) caller: Caller,
+    /// Whom the query names to run the batch on behalf of.
+    pub(super) do_as: Option<String>,
+    pub(super) body: Bytes,
+}
 
 /// A batch that the API server has stored.
 pub(super) struct Accepted {
@@ -43,38 +56,32 @@ pub(super) struct Accepted {
 /// of a broken connection.
 pub(super) async fn to_its_end(
     state: AppState,
-    tenant: Tenant,
-    body: Bytes,
+    request: Request,
     key: Option<IdempotencyKey>,
 ) -> Result<Accepted, ApiError> {
-    let task = tokio::spawn(async move { submit(&state, &tenant, &body, key.as_ref()).await });
+    let task = tokio::spawn(async move { submit(&state, &request, key.as_ref()).await });
     task.await.unwrap_or_else(|error| Err(ApiError::internal().because(error)))
 }
 
-/// Stores the batch that `body` asks for, or finds the one that an earlier request under `key` stored.
+/// Stores the batch that is asked for, or finds the one that an earlier request under `key` stored.
 ///
 /// # RBAC needed
-/// `sparkbatches`: `create`, `get`, and `delete` to take back a batch whose credentials could not be stored;
-/// `secrets`: `create`; and what [`crate::ids`] needs.
-async fn submit(
-    state: &AppState,
-    tenant: &Tenant,
-    body: &[u8],
-    key: Option<&IdempotencyKey>,
-) -> Result<Accepted, ApiError> {
-    let submission = Submission::read(state, tenant, body, key)?;
+/// For the caller, `sparkbatches`: `create`, and `delete` to take back a batch whose credentials could not be stored.
+/// For the facade, `sparkbatches`: `get`; `secrets`: `create`; and what [`crate::ids`] needs.
+async fn submit(state: &AppState, request: &Request, key: Option<&IdempotencyKey>) -> Result<Accepted, ApiError> {
+    let submission = Submission::read(state, request, key).await?;
     if let Some(name) = submission.keyed_name()
         && let Some(stored) = submission.find(name).await?
     {
         return submission.replay(&stored).await;
     }
-    refuse_duplicate(state, tenant, &submission.spec)?;
-    let namespace = &tenant.namespace;
+    submission.refuse_duplicate()?;
+    let namespace = &request.tenant.namespace;
     for _ in 0..MAX_TAKEN {
         let id = state.ids.next(namespace, state.batches.highest(namespace)).await?;
         if let Some(stored) = submission.create(id).await? {
             submission.store_credentials(&stored).await?;
-            info!(namespace, id, bytes = body.len(), "batch accepted");
+            info!(namespace, id, bytes = request.body.len(), "batch accepted");
             return accepted(state, &stored, false);
         }
         if let Some(name) = submission.keyed_name() {
@@ -90,18 +97,6 @@ async fn submit(
     )))
 }
 
-/// As far as this process knows, which is what Livy does too: names are no keys.
-fn refuse_duplicate(state: &AppState, tenant: &Tenant, spec: &SparkBatchSpec) -> Result<(), Rejection> {
-    if tenant.dialect != Dialect::Apache {
-        return Ok(());
-    }
-    let Some(name) = &spec.name else { return Ok(()) };
-    match state.batches.by_name(&tenant.namespace, name) {
-        Some(other) => Err(Rejection::duplicate_name(name, other.id)),
-        None => Ok(()),
-    }
-}
-
 fn accepted(state: &AppState, stored: &SparkBatch, is_replay: bool) -> Result<Accepted, ApiError> {
     state.batches.fetched(stored);
     let view = BatchView::of(stored).map(Arc::new);
@@ -113,6 +108,7 @@ fn accepted(state: &AppState, stored: &SparkBatch, is_replay: bool) -> Result<Ac
 struct Submission<'a> {
     state: &'a AppState,
     tenant: &'a Tenant,
+    caller: &'a Caller,
     /// What is stored: without credentials.
     spec: SparkBatchSpec,
     credentials: Option<Credentials>,
@@ -121,21 +117,43 @@ struct Submission<'a> {
 }
 
 impl<'a> Submission<'a> {
-    fn read(
+    async fn read(
         state: &'a AppState,
-        tenant: &'a Tenant,
-        body: &[u8],
+        Request { tenant, caller, do_as, body }: &'a Request,
         key: Option<&'a IdempotencyKey>,
     ) -> Result<Self, ApiError> {
         let mut spec = read_spec(body, tenant.dialect)?;
+        if tenant.dialect == Dialect::Apache {
+            spec = settle_proxy_user(state, caller, spec, do_as.as_deref()).await?;
+        }
         let digest = |key: &'a IdempotencyKey| key.digest(&spec).map(|digest| (key, digest));
         let key = key.map(digest).transpose().map_err(|error| ApiError::internal().because(error))?;
         let credentials = Credentials::take(&mut spec, &state.config.redaction)?;
-        Ok(Self { state, tenant, spec, credentials, key })
+        Ok(Self { state, tenant, caller, spec, credentials, key })
     }
 
-    fn batches(&self) -> Api<SparkBatch> {
+    /// As far as this process knows, which is what Livy does too: names are no keys.
+    fn refuse_duplicate(&self) -> Result<(), Rejection> {
+        let name = self.spec.name.as_deref().filter(|_| self.tenant.dialect == Dialect::Apache);
+        match name.and_then(|name| self.state.batches.by_name(&self.tenant.namespace, name)) {
+            Some(other) => Err(Rejection::duplicate_name(name.unwrap_or_default(), other.id)),
+            None => Ok(()),
+        }
+    }
+
+    /// For what the caller asks for: with the caller's own account.
+    fn callers_batches(&self) -> Api<SparkBatch> {
+        Api::namespaced(self.caller.client(), &self.tenant.namespace)
+    }
+
+    /// For what the facade has to know: with its own account.
+    fn own_batches(&self) -> Api<SparkBatch> {
         Api::namespaced(self.state.client.clone(), &self.tenant.namespace)
+    }
+
+    /// The answer to a caller who was refused.
+    async fn refused(&self, failure: Failure) -> ApiError {
+        self.state.auth.refused(self.caller, failure, &self.tenant.namespace).await
     }
 
     fn keyed_name(&self) -> Option<&str> {
@@ -146,21 +164,22 @@ impl<'a> Submission<'a> {
         let name = self.keyed_name().map_or_else(|| format!("{FACADE_NAME_PREFIX}{id}"), str::to_owned);
         let mut batch = SparkBatch::new(&name, self.spec.clone());
         batch.metadata.labels = Some([(LABEL_ID.to_owned(), id.to_string())].into());
-        if let Some((_, digest)) = &self.key {
-            batch.metadata.annotations = Some([(ANNOTATION_REQUEST_DIGEST.to_owned(), digest.clone())].into());
-        }
+        let owner = self.caller.user().map(|owner| (ANNOTATION_OWNER.to_owned(), owner.to_owned()));
+        let digest = self.key.as_ref().map(|(_, digest)| (ANNOTATION_REQUEST_DIGEST.to_owned(), digest.clone()));
+        batch.metadata.annotations =
+            Some(owner.into_iter().chain(digest).collect()).filter(|all: &BTreeMap<_, _>| !all.is_empty());
         batch
     }
 
     /// Creates the resource of `id`; `None` if its name is taken.
     async fn create(&self, id: i32) -> Result<Option<SparkBatch>, ApiError> {
-        let batches = self.batches();
+        let batches = self.callers_batches();
         let batch = self.resource(id);
         let stored = call(self.state.config.limits.upstream, batches.create(&PostParams::default(), &batch)).await;
         match stored {
             Ok(stored) => Ok(Some(stored)),
             Err(failure) if failure.code() == Some(409) => Ok(None),
-            Err(failure @ Failure::Refused(_)) => Err(failure.answer(&self.tenant.namespace)),
+            Err(failure @ Failure::Refused(_)) => Err(self.refused(failure).await),
             Err(Failure::Unknown(cause)) => match self.look(&batch).await {
                 Some(stored) => Ok(Some(stored)),
                 None => Err(self.unknown(id).because(cause)),
@@ -172,7 +191,7 @@ impl<'a> Submission<'a> {
     /// name, its label and its spec is what this request created.
     async fn look(&self, sent: &SparkBatch) -> Option<SparkBatch> {
         for _ in 0..MAX_LOOKS {
-            match call(self.state.config.limits.upstream, self.batches().get_opt(&sent.name_any())).await {
+            match call(self.state.config.limits.upstream, self.own_batches().get_opt(&sent.name_any())).await {
                 Ok(found) => {
                     return found.filter(|found| found.spec == sent.spec && found.facade_id() == sent.facade_id());
                 }
@@ -184,7 +203,7 @@ impl<'a> Submission<'a> {
     }
 
     async fn find(&self, name: &str) -> Result<Option<SparkBatch>, ApiError> {
-        let found = call(self.state.config.limits.upstream, self.batches().get_opt(name)).await;
+        let found = call(self.state.config.limits.upstream, self.own_batches().get_opt(name)).await;
         found.map_err(|failure| failure.answer(&self.tenant.namespace))
     }
 
@@ -219,7 +238,7 @@ impl<'a> Submission<'a> {
     async fn take_back(&self, stored: &SparkBatch) -> bool {
         let preconditions = Preconditions { uid: stored.uid(), resource_version: None };
         let params = DeleteParams::background().preconditions(preconditions);
-        let batches = self.batches();
+        let batches = self.callers_batches();
         call(self.state.config.limits.upstream, batches.delete(&stored.name_any(), &params)).await.is_ok()
     }
 

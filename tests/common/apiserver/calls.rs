@@ -11,6 +11,8 @@ use super::ApiServer;
 pub struct Call {
     /// Label of the client.
     pub client: String,
+    /// The `Authorization` header, if there was one.
+    pub authorization: Option<String>,
     /// Verb as in access rules: `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`,
     /// `deletecollection`.
     pub verb: &'static str,

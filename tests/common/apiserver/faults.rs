@@ -18,6 +18,7 @@ pub struct Fault {
     namespace: Option<String>,
     name: Option<String>,
     client: Option<String>,
+    authorization: Option<String>,
     skip: u32,
     times: Option<u32>,
     seen: u32,
@@ -71,6 +72,7 @@ impl Fault {
             namespace: None,
             name: None,
             client: None,
+            authorization: None,
             skip: 0,
             times: Some(1),
             seen: 0,
@@ -93,6 +95,12 @@ impl Fault {
     /// Only about the clients with this label.
     pub fn by_client(mut self, label: &str) -> Self {
         self.client = Some(label.to_owned());
+        self
+    }
+
+    /// Only about requests with this `Authorization` header.
+    pub fn authorized_by(mut self, header: &str) -> Self {
+        self.authorization = Some(header.to_owned());
         self
     }
 
@@ -182,6 +190,7 @@ impl Fault {
             && same(&self.name, call.name.as_deref())
             && same(&self.namespace, call.namespace.as_deref())
             && same(&self.client, Some(&call.client))
+            && same(&self.authorization, call.authorization.as_deref())
     }
 }
 

@@ -58,6 +58,7 @@ impl Incoming {
         let namespace = target.as_ref().map(|t| t.namespace.clone());
         let call = Call {
             client: client.to_owned(),
+            authorization: parts.headers.get(header::AUTHORIZATION).map(text_of),
             verb,
             resource: match &target {
                 Some(target) => target.resource(),
@@ -273,6 +274,9 @@ impl Incoming {
 }
 
 fn header_text(headers: &HeaderMap, name: header::HeaderName) -> String {
-    let value = headers.get(name).and_then(|value| value.to_str().ok());
-    value.unwrap_or_default().to_owned()
+    headers.get(name).map(text_of).unwrap_or_default()
+}
+
+fn text_of(value: &header::HeaderValue) -> String {
+    value.to_str().unwrap_or_default().to_owned()
 }
