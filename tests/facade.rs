@@ -16,6 +16,8 @@ mod input;
 mod logs;
 #[path = "facade/tenants.rs"]
 mod tenants;
+#[path = "facade/ui.rs"]
+mod ui;
 
 use std::time::Duration;
 

@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 
 use clap::{Args, ValueEnum};
 
-use crate::facade::{AuthMode, FacadeConfig};
+use crate::facade::{AuthMode, ExternalUrl, FacadeConfig, HistoryUrl};
+
+const HISTORY_HELP: &str = "URL of an application in a Spark history server, for batches that have ended. {app_id}, \
+                            {namespace}, {id} and {name} in it stand for the batch's own";
 
 #[derive(Debug, Args)]
 pub(super) struct FacadeArgs {
@@ -20,6 +23,12 @@ pub(super) struct FacadeArgs {
     /// Let a namespace's name serve as its instance id; else only the label sparkbatch.dev/instance-id does.
     #[arg(long, env = "SPARKBATCH_INSTANCE_ID_FROM_NAMESPACE_NAME")]
     instance_id_from_namespace_name: bool,
+    /// URL by which users reach the REST API, for the links in answers. May have a path, which whatever stands in
+    /// front of the REST API takes away.
+    #[arg(long, env = "SPARKBATCH_EXTERNAL_URL", value_name = "URL")]
+    external_url: Option<ExternalUrl>,
+    #[arg(long, env = "SPARKBATCH_HISTORY_URL_TEMPLATE", value_name = "URL", help = HISTORY_HELP)]
+    history_url_template: Option<HistoryUrl>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -36,6 +45,8 @@ impl FacadeArgs {
             instance_id_from_namespace_name: self.instance_id_from_namespace_name,
             auth: AuthMode::None,
             allow_unauthenticated: self.auth == Some(Auth::None),
+            external_url: self.external_url,
+            history_url: self.history_url_template,
             ..FacadeConfig::default()
         }
     }

@@ -18,16 +18,16 @@ use super::upstream::call;
 use super::{logs, submit};
 use crate::api::{DRIVER_CONTAINER, FACADE_NAME_PREFIX, SparkBatch};
 use crate::livy::{
-    BatchBody, BatchListBody, BatchView, DEFAULT_SIZE, Dialect, LogBody, Message, StateBody, VersionBody, log_window,
-    parse_int,
+    BatchBody, BatchListBody, BatchView, DEFAULT_SIZE, Dialect, Links, LogBody, Message, StateBody, VersionBody,
+    log_window, parse_int,
 };
 
-type Answer = Result<Response, ApiError>;
+pub(super) type Answer = Result<Response, ApiError>;
 
 /// Livy 0.9: `SessionServlet`, `POST /`.
 pub(super) async fn create(State(state): State<AppState>, tenant: Tenant, BatchJson(body): BatchJson) -> Answer {
     let view = submit::submit(&state, &tenant, &body).await?;
-    let mut response = json(StatusCode::CREATED, &BatchBody::created(&view, tenant.dialect));
+    let mut response = json(StatusCode::CREATED, &BatchBody::created(&view, tenant.dialect, &links(&state, &tenant)));
     if let Ok(location) = HeaderValue::try_from(format!("{}/{}", tenant.base, view.id)) {
         response.headers_mut().insert(LOCATION, location);
     }
@@ -43,13 +43,13 @@ pub(super) async fn list(State(state): State<AppState>, tenant: Tenant, paging: 
     let (total, views) = state.batches.list(&tenant.namespace, page);
     let from = page.map_or(0, |(from, _)| from);
     let views = views.iter().map(AsRef::as_ref);
-    Ok(json(StatusCode::OK, &BatchListBody::new(from, total, views, tenant.dialect)))
+    Ok(json(StatusCode::OK, &BatchListBody::new(from, total, views, tenant.dialect, &links(&state, &tenant))))
 }
 
 /// Livy 0.9: `SessionServlet`, `GET /:id`.
 pub(super) async fn read(State(state): State<AppState>, tenant: Tenant, asked: Asked) -> Answer {
     let view = find(&state, &tenant, &asked).await?;
-    Ok(json(StatusCode::OK, &BatchBody::read(&view, tenant.dialect)))
+    Ok(json(StatusCode::OK, &BatchBody::read(&view, tenant.dialect, &links(&state, &tenant))))
 }
 
 /// Livy 0.9: `SessionServlet`, `GET /:id/state`.
@@ -108,13 +108,17 @@ pub(super) async fn delete(State(state): State<AppState>, tenant: Tenant, asked:
     Ok(json(StatusCode::OK, &Message { msg: "deleted" }))
 }
 
+fn links<'a>(state: &'a AppState, tenant: &'a Tenant) -> Links<'a> {
+    state.config.links(&tenant.base, &tenant.namespace)
+}
+
 /// The batch of an id or, in the Apache dialect, of a name.
 ///
 /// Another replica's, a moment old, may not have come by the watch yet: what the cache misses is looked up.
 ///
 /// # RBAC needed
 /// `sparkbatches`: `get`.
-async fn find(state: &AppState, tenant: &Tenant, Asked(asked): &Asked) -> Result<Arc<BatchView>, ApiError> {
+pub(super) async fn find(state: &AppState, tenant: &Tenant, Asked(asked): &Asked) -> Result<Arc<BatchView>, ApiError> {
     let missing = || ApiError::no_batch(asked);
     let is_id = !asked.is_empty() && asked.bytes().all(|byte| byte.is_ascii_digit());
     if !is_id {

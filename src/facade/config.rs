@@ -3,6 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use super::external::ExternalUrl;
+use crate::livy::{HistoryUrl, Links};
+
 /// Who may call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AuthMode {
@@ -26,8 +29,28 @@ pub struct Limits {
     pub in_flight: usize,
     /// Answers that go on at once: followed logs, watches, requests to Spark UIs.
     pub streams: usize,
+    /// Bounds on requests to Spark UIs.
+    pub ui: UiLimits,
     /// How long requests in flight may go on after a shutdown begins.
     pub drain: Duration,
+}
+
+/// Bounds on what a driver can make the process wait for: it runs what its submitter wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UiLimits {
+    /// How long it may take to reach a driver. Spark lets few connections wait at its port, so that one of a
+    /// browser's burst may have to be tried again, which TCP does after 1 and 3 s.
+    pub connect: Duration,
+    /// How long a driver may take to begin its answer; less than [`Limits::request`].
+    pub head: Duration,
+    /// How long an answer may take from its first byte to its last.
+    pub answer: Duration,
+}
+
+impl Default for UiLimits {
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(5), head: Duration::from_secs(20), answer: Duration::from_secs(300) }
+    }
 }
 
 impl Default for Limits {
@@ -39,6 +62,7 @@ impl Default for Limits {
             upstream: Duration::from_secs(10),
             in_flight: 512,
             streams: 256,
+            ui: UiLimits::default(),
             drain: Duration::from_secs(25),
         }
     }
@@ -59,6 +83,12 @@ pub struct FacadeConfig {
     pub auth: AuthMode,
     /// Whether an address other than loopback may be served with [`AuthMode::None`].
     pub allow_unauthenticated: bool,
+    /// URL of the REST API as its users reach it; without it, answers link to nothing that it serves.
+    pub external_url: Option<ExternalUrl>,
+    /// Where batches that have ended are shown.
+    pub history_url: Option<HistoryUrl>,
+    /// Whether drivers may be on this very machine: for tests. No flag sets it.
+    pub ui_on_loopback: bool,
     /// Bounds.
     pub limits: Limits,
 }
@@ -72,6 +102,9 @@ impl Default for FacadeConfig {
             instance_id_from_namespace_name: false,
             auth: AuthMode::None,
             allow_unauthenticated: false,
+            external_url: None,
+            history_url: None,
+            ui_on_loopback: false,
             limits: Limits::default(),
         }
     }
@@ -82,6 +115,12 @@ impl FacadeConfig {
     #[must_use]
     pub fn serves(&self, namespace: &str) -> bool {
         self.namespaces.is_empty() || self.namespaces.iter().any(|served| served == namespace)
+    }
+
+    /// What answers to a caller who addresses `namespace` by the path `base` link to.
+    pub(super) fn links<'a>(&'a self, base: &'a str, namespace: &'a str) -> Links<'a> {
+        let external = self.external_url.as_ref().map(ExternalUrl::as_str);
+        Links { external, base, namespace, history: self.history_url.as_ref() }
     }
 
     /// Whether the address and who may call go together.

@@ -14,6 +14,7 @@
 mod batches;
 mod config;
 mod error;
+mod external;
 mod extract;
 mod logs;
 mod router;
@@ -21,6 +22,7 @@ mod store;
 mod streams;
 mod submit;
 mod tenant;
+mod ui;
 mod upstream;
 
 use std::io;
@@ -36,11 +38,13 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-pub use config::{AuthMode, FacadeConfig, Limits};
+pub use config::{AuthMode, FacadeConfig, Limits, UiLimits};
+pub use external::{ExternalUrl, ExternalUrlError};
 
 use self::store::{BatchCache, NamespaceCache, Progress};
 use self::streams::Streams;
 use crate::ids::IdAllocator;
+pub use crate::livy::{HistoryUrl, HistoryUrlError};
 
 /// Why the facade cannot serve.
 #[derive(Debug, Error)]

@@ -7,6 +7,7 @@
 
 mod answers;
 mod convert;
+mod links;
 mod paging;
 mod request;
 mod state;
@@ -15,6 +16,7 @@ mod view;
 
 pub use answers::{BatchBody, BatchListBody, LogBody, Message, StateBody, VersionBody};
 pub use convert::{Rejection, read_spec, spec_of};
+pub use links::{HistoryUrl, HistoryUrlError, Links};
 pub use paging::{BadInteger, LogWindow};
 pub use paging::{DEFAULT_SIZE, MAX_LIST_SIZE, MAX_LOG_LINES, list_range, log_window, parse_int};
 pub use request::{BatchRequest, FIELDS};

@@ -8,4 +8,5 @@ mod crash;
 mod latency;
 mod outcomes;
 mod rest;
+mod ui;
 mod world;
