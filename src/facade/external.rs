@@ -39,7 +39,7 @@ impl FromStr for ExternalUrl {
         if authority.as_str().contains('@') || uri.query().is_some() || text.contains('#') {
             return Err(ExternalUrlError::TooMuch);
         }
-        if authority.host().is_empty() {
+        if authority.host().is_empty() || !is_authority(authority.as_str()) {
             return Err(ExternalUrlError::NoUrl);
         }
         let prefix = uri.path().strip_suffix('/').unwrap_or(uri.path());
@@ -49,6 +49,11 @@ impl FromStr for ExternalUrl {
         let authority = authority.as_str().to_owned();
         Ok(Self { url: format!("{scheme}://{authority}{prefix}"), authority, prefix: prefix.to_owned() })
     }
+}
+
+/// Whether this is a host, and a port if there is one, without anything that would have a meaning in a policy.
+pub(super) fn is_authority(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte))
 }
 
 /// The path goes into pages that Spark makes, between quotes of theirs.
@@ -96,6 +101,7 @@ mod tests {
     #[case("x.example", ExternalUrlError::NoUrl)]
     #[case("ftp://x.example", ExternalUrlError::NoUrl)]
     #[case("https://x.example/\r\nX: y", ExternalUrlError::NoUrl)]
+    #[case("https://x.example;a", ExternalUrlError::NoUrl)]
     #[case("https://user:pw@x.example", ExternalUrlError::TooMuch)]
     #[case("https://x.example/?a=b", ExternalUrlError::TooMuch)]
     #[case("https://x.example/#a", ExternalUrlError::TooMuch)]

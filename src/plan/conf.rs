@@ -209,7 +209,9 @@ mod tests {
         #[case] port: Option<i32>,
     ) {
         let mut conf = SparkConf::default();
-        keys.iter().for_each(|(key, value)| conf.set(key, *value));
+        for (key, value) in keys {
+            conf.set(key, *value);
+        }
         assert_eq!(ui_port(&conf), port);
     }
 }

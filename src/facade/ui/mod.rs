@@ -19,7 +19,7 @@ use http_body_util::Empty;
 use super::AppState;
 use super::batches::{Answer, find};
 use super::error::ApiError;
-use super::external::ExternalUrl;
+use super::external::{ExternalUrl, is_authority};
 use super::extract::Asked;
 use super::tenant::Tenant;
 use crate::api::Phase;
@@ -121,11 +121,6 @@ impl Root {
             path: HeaderValue::try_from(path).ok()?,
         })
     }
-}
-
-/// Host and port, without anything that would have a meaning in a policy.
-fn is_authority(host: &str) -> bool {
-    !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte))
 }
 
 /// The path below `…/ui/`, as the caller encoded it.
