@@ -26,6 +26,8 @@ mod rights;
 mod submit;
 #[path = "facade/tenants.rs"]
 mod tenants;
+#[path = "facade/ui.rs"]
+mod ui;
 
 use std::time::Duration;
 

@@ -133,6 +133,7 @@ async fn a_batch_runs_to_success_in_six_writes() {
     let driver = driver_name(&server).await;
     server.set_pod_running(NS, &driver);
     until_phase(&server, "pi", "Running", "DriverRunning").await;
+    assert_eq!(status(&server, "pi")["driver"]["uiAddress"], "10.0.0.1:4040");
     server.set_driver_terminated(NS, &driver, 0, "Completed");
     until_phase(&server, "pi", "Succeeded", "DriverSucceeded").await;
 

@@ -45,14 +45,24 @@ pub const OWNED_KEYS: &[&str] = &[
     "spark.master",
     "spark.submit.deployMode",
     "spark.submit.proxyUser.allowCustomClasspathInClusterMode",
+    "spark.ui.proxyBase",
+    "spark.ui.proxyRedirectUri",
+    "spark.ui.reverseProxy",
+    "spark.ui.reverseProxyUrl",
 ];
 
 /// Prefixes of keys that are refused for the same reason.
 pub const OWNED_PREFIXES: &[&str] = &["spark.kubernetes.authenticate."];
 
-/// Environment variables by which the operator and Spark start a driver.
-pub const RESERVED_ENV: &[&str] =
-    &["SPARK_APPLICATION_ID", "SPARK_CONF_DIR", "SPARK_DRIVER_BIND_ADDRESS", "SPARK_LOCAL_DIRS", "SPARK_USER"];
+/// Environment variables by which the operator and Spark start a driver, and by which its UI finds its path.
+pub const RESERVED_ENV: &[&str] = &[
+    "APPLICATION_WEB_PROXY_BASE",
+    "SPARK_APPLICATION_ID",
+    "SPARK_CONF_DIR",
+    "SPARK_DRIVER_BIND_ADDRESS",
+    "SPARK_LOCAL_DIRS",
+    "SPARK_USER",
+];
 
 /// Keys under `spark.kubernetes.driver.` that the driver reads while it runs.
 const DRIVER_RUNTIME_KEYS: &[&str] = &[
@@ -147,6 +157,8 @@ mod tests {
     #[case("spark.kubernetes.authenticate.driver.serviceAccountName")]
     #[case("spark.kubernetes.authenticate.submission.oauthToken")]
     #[case("spark.kubernetes.driver.volumes.hostPath.x.mount.path")]
+    #[case("spark.kubernetes.driverEnv.APPLICATION_WEB_PROXY_BASE")]
+    #[case("spark.ui.proxyBase")]
     #[case("spark.kubernetes.driver.label.")]
     #[case("spark.kubernetes.driver.scheduler.name")]
     #[case("master")]

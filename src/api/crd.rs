@@ -190,7 +190,7 @@ pub(super) fn conf_schema(_: &mut SchemaGenerator) -> Schema {
             {
                 "rule": format!("self.all(k, !(k in [{}] || {}))", owned.join(", "), prefixed.join(" || ")),
                 "message": "conf sets a key that the operator owns: spark.master, spark.submit.deployMode, spark.app.id, \
-                            the names, ports and templates of pods, spark.kubernetes.authenticate.*; remove it",
+                            the names, ports and templates of pods, spark.kubernetes.authenticate.*, spark.ui.proxyBase; remove it",
             },
         ],
     })

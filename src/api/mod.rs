@@ -57,6 +57,10 @@ pub const LABEL_SPARK_APP_SELECTOR: &str = "spark-app-selector";
 ///
 /// Spark: `BasicDriverFeatureStep`, `Constants.DEFAULT_DRIVER_CONTAINER_NAME`.
 pub const DRIVER_CONTAINER: &str = "spark-kubernetes-driver";
+/// Name of the port of the driver's container on which the Spark UI listens; not there if the UI is off.
+///
+/// Spark: `BasicDriverFeatureStep`, `Constants.UI_PORT_NAME`.
+pub const UI_PORT_NAME: &str = "spark-ui";
 /// Value of [`LABEL_SPARK_ROLE`] on a driver pod.
 pub const ROLE_DRIVER: &str = "driver";
 /// Value of [`LABEL_SPARK_ROLE`] on an executor pod.

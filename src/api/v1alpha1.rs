@@ -287,6 +287,9 @@ pub struct DriverStatus {
     /// Exit code of the driver's container, once it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
+    /// Where the Spark UI listens while the driver runs: the pod's IP and the port. None without a UI.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ui_address: Option<String>,
 }
 
 /// Executor pods by state. Spark deletes an executor's pod when the executor ends, so `succeeded` and

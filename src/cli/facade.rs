@@ -6,8 +6,11 @@ use clap::Args;
 
 use super::Failure;
 use crate::api::redaction::{self, Redaction};
-use crate::facade::{AuthMode, FacadeConfig, ProxyUsers};
+use crate::facade::{AuthMode, ExternalUrl, FacadeConfig, HistoryUrl, ProxyUsers};
 use crate::plan::Defaults;
+
+const HISTORY_HELP: &str = "URL of an application in a Spark history server, for batches that have ended. {app_id}, \
+                            {namespace}, {id} and {name} in it stand for the batch's own";
 
 #[derive(Debug, Args)]
 pub(super) struct FacadeArgs {
@@ -30,6 +33,12 @@ pub(super) struct FacadeArgs {
     /// nowhere.
     #[arg(long, env = "SPARKBATCH_SECRET_CONF_PATTERN", default_value = redaction::DEFAULT_PATTERN)]
     secret_conf_pattern: String,
+    /// URL by which users reach the REST API, for the links in answers. May have a path, which whatever stands in
+    /// front of the REST API takes away.
+    #[arg(long, env = "SPARKBATCH_EXTERNAL_URL", value_name = "URL")]
+    external_url: Option<ExternalUrl>,
+    #[arg(long, env = "SPARKBATCH_HISTORY_URL_TEMPLATE", value_name = "URL", help = HISTORY_HELP)]
+    history_url_template: Option<HistoryUrl>,
 }
 
 impl FacadeArgs {
@@ -43,6 +52,8 @@ impl FacadeArgs {
             proxy_users: self.proxy_user,
             redaction: redaction.map_err(|error| format!("--secret-conf-pattern: {error}"))?,
             defaults,
+            external_url: self.external_url,
+            history_url: self.history_url_template,
             ..FacadeConfig::default()
         })
     }

@@ -20,11 +20,11 @@ use super::upstream::{Failure, call};
 use super::{logs, submit};
 use crate::api::{DRIVER_CONTAINER, FACADE_NAME_PREFIX, LABEL_ID, SparkBatch};
 use crate::livy::{
-    BatchBody, BatchListBody, BatchView, DEFAULT_SIZE, Dialect, LogBody, Message, StateBody, VersionBody, log_window,
-    parse_int,
+    BatchBody, BatchListBody, BatchView, DEFAULT_SIZE, Dialect, Links, LogBody, Message, StateBody, VersionBody,
+    log_window, parse_int,
 };
 
-type Answer = Result<Response, ApiError>;
+pub(super) type Answer = Result<Response, ApiError>;
 
 /// Livy 0.9: `SessionServlet`, `POST /`.
 pub(super) async fn create(
@@ -35,18 +35,17 @@ pub(super) async fn create(
     headers: HeaderMap,
     BatchJson(body): BatchJson,
 ) -> Answer {
-    let (base, dialect) = (tenant.base.clone(), tenant.dialect);
-    let request = Request { tenant, caller, do_as, body };
+    let request = Request { tenant: tenant.clone(), caller, do_as, body };
     if is_dry_run {
         return Ok(json(StatusCode::OK, &submit::dry_run(&state, &request).await?));
     }
     let key = IdempotencyKey::of(&headers)?;
-    let Accepted { view, is_replay } = submit::to_its_end(state, request, key).await?;
-    let mut response = json(StatusCode::CREATED, &BatchBody::created(&view, dialect));
+    let Accepted { view, is_replay } = submit::to_its_end(Arc::clone(&state), request, key).await?;
+    let mut response = json(StatusCode::CREATED, &BatchBody::created(&view, tenant.dialect, &links(&state, &tenant)));
     if is_replay {
         response.headers_mut().insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
     }
-    if let Ok(location) = HeaderValue::try_from(format!("{base}/{}", view.id)) {
+    if let Ok(location) = HeaderValue::try_from(format!("{}/{}", tenant.base, view.id)) {
         response.headers_mut().insert(LOCATION, location);
     }
     Ok(response)
@@ -65,13 +64,13 @@ pub(super) async fn list(
     let (total, views) = state.batches.list(&tenant.namespace, page);
     let from = page.map_or(0, |(from, _)| from);
     let views = views.iter().map(AsRef::as_ref);
-    Ok(json(StatusCode::OK, &BatchListBody::new(from, total, views, tenant.dialect)))
+    Ok(json(StatusCode::OK, &BatchListBody::new(from, total, views, tenant.dialect, &links(&state, &tenant))))
 }
 
 /// Livy 0.9: `SessionServlet`, `GET /:id`.
 pub(super) async fn read(State(state): State<AppState>, Allowed { tenant, .. }: Allowed<Get>, asked: Asked) -> Answer {
     let view = find(&state, &tenant, &asked).await?;
-    Ok(json(StatusCode::OK, &BatchBody::read(&view, tenant.dialect)))
+    Ok(json(StatusCode::OK, &BatchBody::read(&view, tenant.dialect, &links(&state, &tenant))))
 }
 
 /// Livy 0.9: `SessionServlet`, `GET /:id/state`.
@@ -143,13 +142,17 @@ pub(super) async fn delete(
     Ok(json(StatusCode::OK, &Message { msg: "deleted" }))
 }
 
+fn links<'a>(state: &'a AppState, tenant: &'a Tenant) -> Links<'a> {
+    state.config.links(&tenant.base, &tenant.namespace)
+}
+
 /// The batch of an id or, in the Apache dialect, of a name.
 ///
 /// Another replica's, a moment old, may not have come by the watch yet: what the cache misses is looked up.
 ///
 /// # RBAC needed
 /// `sparkbatches`: `get` and `list`.
-async fn find(state: &AppState, tenant: &Tenant, Asked(asked): &Asked) -> Result<Arc<BatchView>, ApiError> {
+pub(super) async fn find(state: &AppState, tenant: &Tenant, Asked(asked): &Asked) -> Result<Arc<BatchView>, ApiError> {
     let missing = || ApiError::no_batch(asked);
     let is_id = !asked.is_empty() && asked.bytes().all(|byte| byte.is_ascii_digit());
     if !is_id {

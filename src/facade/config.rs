@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
+use super::external::ExternalUrl;
 use crate::api::redaction::Redaction;
+use crate::livy::{HistoryUrl, Links};
 use crate::plan::Defaults;
 
 /// Who may call.
@@ -45,8 +47,28 @@ pub struct Limits {
     pub in_flight: usize,
     /// Answers that go on at once: followed logs, watches, requests to Spark UIs.
     pub streams: usize,
+    /// Bounds on requests to Spark UIs.
+    pub ui: UiLimits,
     /// How long requests in flight may go on after a shutdown begins.
     pub drain: Duration,
+}
+
+/// Bounds on what a driver can make the process wait for: it runs what its submitter wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UiLimits {
+    /// How long it may take to reach a driver. Spark lets few connections wait at its port, so that one of a
+    /// browser's burst may have to be tried again, which TCP does after 1 and 3 s.
+    pub connect: Duration,
+    /// How long a driver may take to begin its answer; less than [`Limits::request`].
+    pub head: Duration,
+    /// How long an answer may take from its first byte to its last.
+    pub answer: Duration,
+}
+
+impl Default for UiLimits {
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(5), head: Duration::from_secs(20), answer: Duration::from_secs(300) }
+    }
 }
 
 impl Default for Limits {
@@ -58,6 +80,7 @@ impl Default for Limits {
             upstream: Duration::from_secs(10),
             in_flight: 512,
             streams: 256,
+            ui: UiLimits::default(),
             drain: Duration::from_secs(25),
         }
     }
@@ -82,6 +105,12 @@ pub struct FacadeConfig {
     pub redaction: Redaction,
     /// What the operator gives batches that do not say otherwise, for dry runs.
     pub defaults: Defaults,
+    /// URL of the REST API as its users reach it; without it, answers link to nothing that it serves.
+    pub external_url: Option<ExternalUrl>,
+    /// Where batches that have ended are shown.
+    pub history_url: Option<HistoryUrl>,
+    /// Whether drivers may be on this very machine: for tests. No flag sets it.
+    pub ui_on_loopback: bool,
     /// Bounds.
     pub limits: Limits,
 }
@@ -97,6 +126,9 @@ impl Default for FacadeConfig {
             proxy_users: ProxyUsers::default(),
             redaction: Redaction::default(),
             defaults: Defaults::default(),
+            external_url: None,
+            history_url: None,
+            ui_on_loopback: false,
             limits: Limits::default(),
         }
     }
@@ -107,5 +139,11 @@ impl FacadeConfig {
     #[must_use]
     pub fn serves(&self, namespace: &str) -> bool {
         self.namespaces.is_empty() || self.namespaces.iter().any(|served| served == namespace)
+    }
+
+    /// What answers to a caller who addresses `namespace` by the path `base` link to.
+    pub(super) fn links<'a>(&'a self, base: &'a str, namespace: &'a str) -> Links<'a> {
+        let external = self.external_url.as_ref().map(ExternalUrl::as_str);
+        Links { external, base, namespace, history: self.history_url.as_ref() }
     }
 }

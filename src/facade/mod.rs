@@ -17,6 +17,7 @@ mod auth;
 mod batches;
 mod config;
 mod error;
+mod external;
 mod extract;
 mod logs;
 mod router;
@@ -24,6 +25,7 @@ mod store;
 mod streams;
 mod submit;
 mod tenant;
+mod ui;
 mod upstream;
 
 use std::io;
@@ -40,12 +42,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 pub use auth::Clients;
-pub use config::{AuthMode, FacadeConfig, Limits, ProxyUsers};
+pub use config::{AuthMode, FacadeConfig, Limits, ProxyUsers, UiLimits};
+pub use external::{ExternalUrl, ExternalUrlError};
 
 use self::auth::Auth;
 use self::store::{BatchCache, NamespaceCache, Progress};
 use self::streams::Streams;
 use crate::ids::IdAllocator;
+pub use crate::livy::{HistoryUrl, HistoryUrlError};
 
 /// Why the facade cannot serve.
 #[derive(Debug, Error)]

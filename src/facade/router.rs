@@ -9,16 +9,17 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, get};
-use http::header::X_CONTENT_TYPE_OPTIONS;
+use http::header::{CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderName, HeaderValue, StatusCode};
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::{info, warn};
 
 use super::auth::LoggedUser;
 use super::error::{ApiError, Cause};
-use super::{AppState, batches};
+use super::{AppState, batches, ui};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const NO_PAGE: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'; sandbox");
 
 /// Both dialects' routes, in the layers: request id and access log; concurrency and time; panics.
 pub(super) fn router(state: AppState) -> Router {
@@ -43,6 +44,9 @@ fn routes(base: &str) -> Router<AppState> {
         .route(&format!("{base}/{{id}}"), get(batches::read).delete(batches::delete))
         .route(&format!("{base}/{{id}}/state"), get(batches::read_state))
         .route(&format!("{base}/{{id}}/log"), get(batches::read_log))
+        .route(&format!("{base}/{{id}}/ui"), get(ui::enter))
+        .route(&format!("{base}/{{id}}/ui/"), get(ui::show))
+        .route(&format!("{base}/{{id}}/ui/{{*path}}"), get(ui::show))
 }
 
 /// Turns away what is too much at once, and ends what takes too long.
@@ -83,6 +87,8 @@ async fn access_log(mut request: Request, next: Next) -> Response {
     }
     response.headers_mut().insert(X_REQUEST_ID, id);
     response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // What is no page of a UI is no page at all: nothing that a driver's page opens is of its own kind.
+    response.headers_mut().entry(CONTENT_SECURITY_POLICY).or_insert(NO_PAGE);
     response
 }
 

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{BatchView, Dialect, LivyState};
+use super::{BatchView, Dialect, Links, LivyState};
 
 /// One batch, as an answer shows it.
 #[derive(Clone, Debug, Serialize)]
@@ -31,7 +31,7 @@ pub struct ApacheBatch<'a> {
 }
 
 /// Livy 0.9: `AppInfo`.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ApacheAppInfo {
     driver_log_url: Option<String>,
@@ -50,7 +50,7 @@ pub struct InstanceBatch<'a> {
 }
 
 /// The managed services' `appInfo`.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct InstanceAppInfo {
     spark_ui_url: Option<String>,
@@ -77,7 +77,7 @@ struct Empty {}
 impl<'a> BatchBody<'a> {
     /// The answer to a read of one batch, and an entry of a list.
     #[must_use]
-    pub fn read(view: &'a BatchView, dialect: Dialect) -> Self {
+    pub fn read(view: &'a BatchView, dialect: Dialect, links: &Links<'_>) -> Self {
         let state = LivyState::of(view.phase, view.suspended, dialect);
         match dialect {
             Dialect::Apache => Self::Apache(ApacheBatch {
@@ -87,13 +87,17 @@ impl<'a> BatchBody<'a> {
                 proxy_user: view.proxy_user.as_deref(),
                 state,
                 app_id: view.app_id.as_deref(),
-                app_info: ApacheAppInfo::default(),
+                app_info: ApacheAppInfo {
+                    driver_log_url: links.driver_log(view),
+                    spark_ui_url: links.spark_ui(view),
+                    executor_log_urls: None,
+                },
                 log: [],
             }),
             Dialect::Instance => Self::Instance(InstanceBatch {
                 id: view.id,
                 app_id: view.app_id.as_deref(),
-                app_info: InstanceAppInfo::default(),
+                app_info: InstanceAppInfo { spark_ui_url: links.spark_ui(view) },
                 state,
             }),
         }
@@ -101,8 +105,8 @@ impl<'a> BatchBody<'a> {
 
     /// The answer to a POST.
     #[must_use]
-    pub fn created(view: &'a BatchView, dialect: Dialect) -> Self {
-        match Self::read(view, dialect) {
+    pub fn created(view: &'a BatchView, dialect: Dialect, links: &Links<'_>) -> Self {
+        match Self::read(view, dialect, links) {
             Self::Instance(InstanceBatch { id, app_id, app_info, state }) => {
                 Self::InstanceCreated(InstanceCreated { id, app_id, app_info, sample_app_info: Empty {}, state })
             }
@@ -138,8 +142,14 @@ pub enum BatchListBody<'a> {
 impl<'a> BatchListBody<'a> {
     /// The page of `total` batches that starts at `from`.
     #[must_use]
-    pub fn new(from: i32, total: usize, page: impl Iterator<Item = &'a BatchView>, dialect: Dialect) -> Self {
-        let sessions = page.map(|view| BatchBody::read(view, dialect)).collect();
+    pub fn new(
+        from: i32,
+        total: usize,
+        page: impl Iterator<Item = &'a BatchView>,
+        dialect: Dialect,
+        links: &Links<'_>,
+    ) -> Self {
+        let sessions = page.map(|view| BatchBody::read(view, dialect, links)).collect();
         match dialect {
             Dialect::Apache => Self::Apache { from, total, sessions },
             Dialect::Instance => Self::Instance { from, sessions, total },
@@ -207,6 +217,8 @@ mod tests {
     use super::*;
     use crate::api::Phase;
 
+    const LINKS: Links<'_> = Links { external: None, base: "/batches", namespace: "n", history: None };
+
     fn view() -> BatchView {
         BatchView {
             uid: "u".into(),
@@ -219,6 +231,7 @@ mod tests {
             suspended: false,
             app_id: Some("app-20201213175030-0000".into()),
             driver_pod: None,
+            ui_address: None,
         }
     }
 
@@ -229,7 +242,8 @@ mod tests {
     #[test]
     fn an_apache_batch_has_all_keys_of_livy_in_livys_order() {
         let new = BatchView { app_id: None, phase: Phase::Pending, ..view() };
-        for body in [BatchBody::read(&new, Dialect::Apache), BatchBody::created(&new, Dialect::Apache)] {
+        for body in [BatchBody::read(&new, Dialect::Apache, &LINKS), BatchBody::created(&new, Dialect::Apache, &LINKS)]
+        {
             assert_eq!(
                 text(&body),
                 r#"{"id":14,"name":null,"owner":null,"proxyUser":null,"state":"starting","appId":null,"appInfo":{"driverLogUrl":null,"sparkUiUrl":null,"executorLogUrls":null},"log":[]}"#
@@ -240,7 +254,7 @@ mod tests {
     #[test]
     fn an_instance_batch_is_the_sample_of_the_documents() {
         assert_eq!(
-            text(&BatchBody::read(&view(), Dialect::Instance)),
+            text(&BatchBody::read(&view(), Dialect::Instance, &LINKS)),
             r#"{"id":14,"appId":"app-20201213175030-0000","appInfo":{"sparkUiUrl":null},"state":"success"}"#
         );
         assert_eq!(text(&StateBody::new(&view(), Dialect::Instance)), r#"{"id":14,"state":"success"}"#);
@@ -250,14 +264,32 @@ mod tests {
     fn an_instances_answer_to_a_post_has_the_keys_of_the_sample_and_of_the_table() {
         let new = BatchView { app_id: None, phase: Phase::Pending, ..view() };
         assert_eq!(
-            text(&BatchBody::created(&new, Dialect::Instance)),
+            text(&BatchBody::created(&new, Dialect::Instance, &LINKS)),
             r#"{"id":14,"appId":null,"appInfo":{"sparkUiUrl":null},"app_info":{},"state":"not_started"}"#
         );
     }
 
     #[test]
+    fn a_batch_that_runs_links_to_its_log_and_its_ui_as_far_as_its_dialect_has_them() {
+        let links = Links { external: Some("https://x"), ..LINKS };
+        let running = BatchView {
+            phase: Phase::Running,
+            driver_pod: Some("d".into()),
+            ui_address: Some("10.0.0.1:4040".into()),
+            ..view()
+        };
+        let info =
+            |dialect| serde_json::to_value(BatchBody::read(&running, dialect, &links)).unwrap()["appInfo"].clone();
+        assert_eq!(
+            info(Dialect::Apache).to_string(),
+            r#"{"driverLogUrl":"https://x/batches/14/log","executorLogUrls":null,"sparkUiUrl":"https://x/batches/14/ui/"}"#
+        );
+        assert_eq!(info(Dialect::Instance).to_string(), r#"{"sparkUiUrl":"https://x/batches/14/ui/"}"#);
+    }
+
+    #[test]
     fn lists_keep_the_order_of_keys_of_their_dialect() {
-        let empty = |dialect| text(&BatchListBody::new(0, 0, std::iter::empty(), dialect));
+        let empty = |dialect| text(&BatchListBody::new(0, 0, std::iter::empty(), dialect, &LINKS));
         assert_eq!(empty(Dialect::Apache), r#"{"from":0,"total":0,"sessions":[]}"#);
         assert_eq!(empty(Dialect::Instance), r#"{"from":0,"sessions":[],"total":0}"#);
     }

@@ -7,6 +7,7 @@
 
 mod answers;
 mod convert;
+mod links;
 mod paging;
 mod proxy_user;
 mod request;
@@ -16,6 +17,7 @@ mod view;
 
 pub use answers::{BatchBody, BatchListBody, LogBody, Message, StateBody, VersionBody};
 pub use convert::{Rejection, read_spec, spec_of};
+pub use links::{HistoryUrl, HistoryUrlError, Links};
 pub use paging::{BadInteger, LogWindow};
 pub use paging::{DEFAULT_SIZE, MAX_LIST_SIZE, MAX_LOG_LINES, list_range, log_window, parse_int};
 pub use proxy_user::{may_not_impersonate, on_behalf};

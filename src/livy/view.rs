@@ -26,6 +26,8 @@ pub struct BatchView {
     pub app_id: Option<String>,
     /// Name of the driver's pod.
     pub driver_pod: Option<String>,
+    /// Where the Spark UI listens, while the driver runs: IP and port.
+    pub ui_address: Option<String>,
 }
 
 impl BatchView {
@@ -38,6 +40,8 @@ impl BatchView {
             return None;
         }
         let status = batch.status.as_ref();
+        let driver = status.and_then(|status| status.driver.as_ref());
+        let phase = batch.phase();
         Some(Self {
             uid: metadata.uid.clone()?,
             object_name: metadata.name.clone()?,
@@ -45,10 +49,11 @@ impl BatchView {
             name: batch.spec.name.clone(),
             owner: metadata.annotations.as_ref().and_then(|all| all.get(ANNOTATION_OWNER)).cloned(),
             proxy_user: batch.spec.proxy_user.clone(),
-            phase: batch.phase(),
+            phase,
             suspended: batch.spec.suspend.unwrap_or_default(),
             app_id: status.and_then(|status| status.app_id.clone()),
-            driver_pod: status.and_then(|status| status.driver.as_ref()).map(|driver| driver.pod_name.clone()),
+            driver_pod: driver.map(|driver| driver.pod_name.clone()),
+            ui_address: driver.filter(|_| phase == Phase::Running).and_then(|driver| driver.ui_address.clone()),
         })
     }
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, Pod, PodStatus};
 
-use crate::api::{DRIVER_CONTAINER, LABEL_ATTEMPT, Reason};
+use crate::api::{DRIVER_CONTAINER, LABEL_ATTEMPT, Reason, UI_PORT_NAME};
 
 /// Longest message that is taken from a pod, in characters: a status stays small whatever happens.
 const MAX_MESSAGE: usize = 1024;
@@ -23,6 +23,8 @@ pub struct DriverFacts {
     pub created: Option<Timestamp>,
     /// Whether somebody has deleted the pod; it may run on for its grace period.
     pub deleted: bool,
+    /// Where the Spark UI listens, once it can: the pod's IP and the port.
+    pub ui_address: Option<String>,
     /// How far the driver's container is.
     pub state: DriverState,
 }
@@ -97,8 +99,17 @@ pub fn driver_facts(pod: &Pod) -> DriverFacts {
         attempt: metadata.labels.as_ref().and_then(|labels| labels.get(LABEL_ATTEMPT)).and_then(|n| n.parse().ok()),
         created: metadata.creation_timestamp.as_ref().map(|time| time.0),
         deleted: metadata.deletion_timestamp.is_some(),
+        ui_address: ui_address(pod),
         state: driver_state(pod.status.as_ref()),
     }
+}
+
+fn ui_address(pod: &Pod) -> Option<String> {
+    let container = pod.spec.as_ref()?.containers.iter().find(|container| container.name == DRIVER_CONTAINER)?;
+    let mut ports = container.ports.iter().flatten();
+    let port = ports.find(|port| port.name.as_deref() == Some(UI_PORT_NAME))?.container_port;
+    let ip = pod.status.as_ref()?.pod_ip.as_deref().filter(|ip| !ip.is_empty())?;
+    Some(if ip.contains(':') { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") })
 }
 
 /// The driver container decides, and not the pod's phase: a pod with a sidecar runs on after its driver.
@@ -268,6 +279,22 @@ mod tests {
         let ended = container(json!({ "terminated": { "exitCode": 0, "reason": "Completed" } }));
         let end = end_of(json!({ "phase": "Running", "containerStatuses": ended }));
         assert_eq!((end.cause, end.exit_code), (EndCause::Exit, Some(0)));
+    }
+
+    #[test]
+    fn the_ui_listens_at_the_pods_address_on_the_port_that_the_pod_names() {
+        let address = |ip: serde_json::Value, ports: serde_json::Value| {
+            let container = json!({ "name": DRIVER_CONTAINER, "ports": ports });
+            let sidecar = json!({ "name": "s", "ports": [{ "name": UI_PORT_NAME, "containerPort": 1 }] });
+            let pod =
+                json!({ "metadata": {}, "spec": { "containers": [sidecar, container] }, "status": { "podIP": ip } });
+            driver_facts(&serde_json::from_value(pod).unwrap()).ui_address
+        };
+        let ui = json!([{ "containerPort": 7078 }, { "name": UI_PORT_NAME, "containerPort": 4041 }]);
+        assert_eq!(address(json!("10.0.0.1"), ui.clone()).as_deref(), Some("10.0.0.1:4041"));
+        assert_eq!(address(json!("fd00::1"), ui.clone()).as_deref(), Some("[fd00::1]:4041"));
+        assert_eq!(address(json!(null), ui), None);
+        assert_eq!(address(json!("10.0.0.1"), json!([])), None);
     }
 
     #[test]

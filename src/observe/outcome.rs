@@ -76,6 +76,7 @@ mod tests {
             attempt: Some(1),
             created: Some(Timestamp::UNIX_EPOCH),
             deleted: false,
+            ui_address: None,
             state,
         }
     }

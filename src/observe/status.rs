@@ -36,6 +36,7 @@ pub fn next_status(previous: &SparkBatchStatus, seen: &Observation<'_>, now: Tim
         DriverState::Ended(end) => Some(end),
         _ => None,
     });
+    let is_running = seen.driver.is_some_and(|driver| matches!(driver.state, DriverState::Running { .. }));
     let running_since = seen.driver.and_then(|driver| match &driver.state {
         DriverState::Running { since } => *since,
         DriverState::Ended(end) => end.started,
@@ -45,6 +46,8 @@ pub fn next_status(previous: &SparkBatchStatus, seen: &Observation<'_>, now: Tim
         pod_name: driver.pod_name.clone(),
         pod_uid: driver.pod_uid.clone(),
         exit_code: end.and_then(|end| end.exit_code),
+        // Told with the start of the driver and taken back with its end, neither of which costs a write of its own.
+        ui_address: driver.ui_address.clone().filter(|_| is_running),
     });
     let message = (!message.is_empty()).then(|| message.clone());
     SparkBatchStatus {
@@ -137,6 +140,7 @@ mod tests {
             attempt: Some(1),
             created,
             deleted,
+            ui_address: Some("10.0.0.1:4040".into()),
             state,
         }
     }

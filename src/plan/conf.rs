@@ -13,11 +13,13 @@ use crate::spark::{Language, Origin, SparkConf, in_image};
 /// Defaults that any batch may override.
 ///
 /// Without a `ConfigMap` per application and with executors polled from the API server's cache, a driver
-/// costs the API server least; Ivy's own default directory is not writable for the image's user.
+/// costs the API server least; Ivy's own default directory is not writable for the image's user; who may see a
+/// driver's UI need not be one who may end its jobs.
 const DEFAULTS: &[(&str, &str)] = &[
     ("spark.kubernetes.executor.disableConfigMap", "true"),
     ("spark.kubernetes.executor.enablePollingWithResourceVersion", "true"),
     ("spark.jars.ivy", "/tmp/.ivy2"),
+    ("spark.ui.killEnabled", "false"),
 ];
 
 /// What a batch asks for: operator defaults, then confFrom, then conf, then the typed fields.
@@ -140,6 +142,17 @@ pub(super) fn requested_executors(conf: &SparkConf) -> i32 {
     initial.max(least).max(instances.unwrap_or(0))
 }
 
+/// Where the Spark UI listens; `None` if it is off, or if the driver is to choose the port.
+///
+/// Spark: `UI.UI_ENABLED`, `UI.UI_PORT`.
+pub(super) fn ui_port(conf: &SparkConf) -> Option<i32> {
+    if conf.get("spark.ui.enabled").is_some_and(|enabled| enabled.eq_ignore_ascii_case("false")) {
+        return None;
+    }
+    let port = conf.get("spark.ui.port").map_or(Some(4040), |port| port.parse().ok());
+    port.filter(|port| (1..=65_535).contains(port))
+}
+
 /// The pull secrets, from the typed field or the conf key.
 pub(super) fn pull_secrets(conf: &SparkConf) -> Vec<LocalObjectReference> {
     let names = conf.get("spark.kubernetes.container.image.pullSecrets").unwrap_or_default().split(',').map(str::trim);
@@ -176,4 +189,29 @@ pub(super) fn complete(batch: &ValidatedBatch) -> SparkConf {
     let origin = conf.origin("spark.driver.memory").unwrap_or(Origin::Default);
     conf.set("spark.driver.memory", format!("{}m", batch.memory.heap_mib), origin);
     conf
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case(&[], Some(4040))]
+    #[case(&[("spark.ui.port", " 4041 ")], Some(4041))]
+    #[case(&[("spark.ui.port", "0")], None)]
+    #[case(&[("spark.ui.port", "65536")], None)]
+    #[case(&[("spark.ui.enabled", "true")], Some(4040))]
+    #[case(&[("spark.ui.enabled", " False"), ("spark.ui.port", "4041")], None)]
+    fn the_ui_has_a_port_where_it_is_on_and_the_port_is_known(
+        #[case] keys: &[(&str, &str)],
+        #[case] port: Option<i32>,
+    ) {
+        let mut conf = SparkConf::default();
+        for (key, value) in keys {
+            conf.set(key, *value, Origin::Conf);
+        }
+        assert_eq!(ui_port(&conf), port);
+    }
 }

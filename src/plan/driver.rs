@@ -16,8 +16,8 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::{CONF_DIR, ENV_KEY_PREFIX, EXECUTOR_TEMPLATE_FILE, PROPERTIES_FILE, ValidatedBatch, executor, pod};
-use crate::api::{DRIVER_CONTAINER, LABEL_SPARK_APP_SELECTOR, LABEL_SPARK_ROLE, ROLE_DRIVER};
+use super::{CONF_DIR, ENV_KEY_PREFIX, EXECUTOR_TEMPLATE_FILE, PROPERTIES_FILE, ValidatedBatch, conf, executor, pod};
+use crate::api::{DRIVER_CONTAINER, LABEL_SPARK_APP_SELECTOR, LABEL_SPARK_ROLE, ROLE_DRIVER, UI_PORT_NAME};
 use crate::spark::{Origin, SparkConf, app_name_label, escape_arg, to_properties};
 
 /// What the keys of conf start with that are variables of the driver's environment.
@@ -126,9 +126,10 @@ fn args(batch: &ValidatedBatch) -> Vec<String> {
 }
 
 fn ports(batch: &ValidatedBatch) -> Vec<ContainerPort> {
-    let ui = batch.conf.get("spark.ui.port").and_then(|port| port.parse().ok()).unwrap_or(4040);
-    [("driver-rpc-port", 7078), ("blockmanager", 7079), ("spark-ui", ui)]
+    let ui = conf::ui_port(&batch.conf).map(|port| (UI_PORT_NAME, port));
+    [("driver-rpc-port", 7078), ("blockmanager", 7079)]
         .into_iter()
+        .chain(ui)
         .map(|(name, port)| ContainerPort {
             name: Some(name.to_owned()),
             container_port: port,

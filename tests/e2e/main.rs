@@ -10,4 +10,5 @@ mod credentials;
 mod latency;
 mod outcomes;
 mod rest;
+mod ui;
 mod world;

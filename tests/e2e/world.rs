@@ -113,6 +113,19 @@ impl World {
         curl(headers, method, &format!("{}{path}", self.rest), body)
     }
 
+    /// What GET of a path answers, redirects not followed: status, content type, `Location`, body.
+    pub fn fetch(&self, path: &str) -> (u16, String, String, String) {
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--path-as-is", "--globoff", "--max-time", "60"]);
+        curl.args(["--write-out", "\n%{http_code}\n%header{content-type}\n%header{location}"]);
+        let output = curl.arg(format!("{}{path}", self.rest)).output().unwrap().stdout;
+        let output = String::from_utf8_lossy(&output);
+        let mut parts = output.rsplitn(4, '\n').map(str::to_owned);
+        let mut next = || parts.next().unwrap_or_default();
+        let (location, kind, code) = (next(), next(), next());
+        (code.parse().unwrap(), kind, location, next())
+    }
+
     /// Kills the operator's process with SIGKILL, as the kernel would.
     pub async fn kill_operator(&self) {
         let container = self.operator_container().await;

@@ -41,7 +41,6 @@ rights! {
     /// To read the log of a batch's driver.
     Log: "get" "log";
     /// To use the Spark UI of a batch.
-    #[allow(dead_code, reason = "taken into use with the Spark UI")]
     Ui: "get" "ui";
 }
 

@@ -18,9 +18,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use http::{HeaderMap, StatusCode};
 use kube::Client;
 
-#[allow(unused_imports, reason = "taken into use with the Spark UI")]
-pub(super) use self::allowed::Ui;
-pub(super) use self::allowed::{Allowed, Create, Delete, Get, List, Log, Right};
+pub(super) use self::allowed::{Allowed, Create, Delete, Get, List, Log, Right, Ui};
 pub use self::clients::Clients;
 pub(super) use self::proxy_user::settle as settle_proxy_user;
 pub(super) use self::reviews::Access;
