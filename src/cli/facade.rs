@@ -20,6 +20,12 @@ pub(super) struct FacadeArgs {
     /// Let a namespace's name serve as its instance id; else only the label sparkbatch.dev/instance-id does.
     #[arg(long, env = "SPARKBATCH_INSTANCE_ID_FROM_NAMESPACE_NAME")]
     instance_id_from_namespace_name: bool,
+    /// Give instances the rest of the API, too: logs, paging, filters, watches, and proxyUser, archives and queue.
+    #[arg(long, env = "SPARKBATCH_INSTANCE_EXTENSIONS")]
+    instance_extensions: bool,
+    /// Refuse every request but GET, HEAD and OPTIONS that has no X-Requested-By header, as Livy's CSRF protection does.
+    #[arg(long, env = "SPARKBATCH_REQUIRE_REQUESTED_BY")]
+    require_requested_by: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -34,6 +40,8 @@ impl FacadeArgs {
             listen: self.listen,
             default_namespace: self.default_namespace,
             instance_id_from_namespace_name: self.instance_id_from_namespace_name,
+            instance_extensions: self.instance_extensions,
+            require_requested_by: self.require_requested_by,
             auth: AuthMode::None,
             allow_unauthenticated: self.auth == Some(Auth::None),
             ..FacadeConfig::default()

@@ -5,24 +5,23 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use http::header::LOCATION;
-use http::{HeaderValue, Method, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use kube::Api;
 use kube::api::{DeleteParams, Preconditions, PropagationPolicy};
 use tracing::info;
 
 use super::AppState;
 use super::error::{ApiError, json};
-use super::extract::{Asked, BatchJson, Paging};
+use super::extract::{Asked, BatchJson, Paging, Parameters};
 use super::tenant::Tenant;
 use super::upstream::call;
-use super::{logs, submit};
+use super::{etag, logs, submit, watch};
 use crate::api::{DRIVER_CONTAINER, FACADE_NAME_PREFIX, SparkBatch};
 use crate::livy::{
-    BatchBody, BatchListBody, BatchView, DEFAULT_SIZE, Dialect, LogBody, Message, StateBody, VersionBody, log_window,
-    parse_int,
+    BatchBody, BatchView, Dialect, LogBody, Message, StateBody, VersionBody, log_window, parse_int, wants_watch,
 };
 
-type Answer = Result<Response, ApiError>;
+pub(super) type Answer = Result<Response, ApiError>;
 
 /// Livy 0.9: `SessionServlet`, `POST /`.
 pub(super) async fn create(State(state): State<AppState>, tenant: Tenant, BatchJson(body): BatchJson) -> Answer {
@@ -34,34 +33,36 @@ pub(super) async fn create(State(state): State<AppState>, tenant: Tenant, BatchJ
     Ok(response)
 }
 
-/// Livy 0.9: `SessionServlet`, `GET /`. The managed services know no pages.
-pub(super) async fn list(State(state): State<AppState>, tenant: Tenant, paging: Paging) -> Answer {
-    let page = match tenant.dialect {
-        Dialect::Apache => Some((paging.from()?.unwrap_or(0), paging.size()?.unwrap_or(DEFAULT_SIZE))),
-        Dialect::Instance => None,
-    };
-    let (total, views) = state.batches.list(&tenant.namespace, page);
-    let from = page.map_or(0, |(from, _)| from);
-    let views = views.iter().map(AsRef::as_ref);
-    Ok(json(StatusCode::OK, &BatchListBody::new(from, total, views, tenant.dialect)))
-}
-
-/// Livy 0.9: `SessionServlet`, `GET /:id`.
-pub(super) async fn read(State(state): State<AppState>, tenant: Tenant, asked: Asked) -> Answer {
+/// Livy 0.9: `SessionServlet`, `GET /:id`. With `?watch=true`, which Livy has not: the batch, and what becomes of it.
+pub(super) async fn read(
+    State(state): State<AppState>,
+    tenant: Tenant,
+    asked: Asked,
+    Parameters(parameters): Parameters,
+    headers: HeaderMap,
+) -> Answer {
     let view = find(&state, &tenant, &asked).await?;
-    Ok(json(StatusCode::OK, &BatchBody::read(&view, tenant.dialect)))
+    if tenant.extensions && wants_watch(&parameters)? {
+        return watch::one(&state, tenant, &view, &headers);
+    }
+    Ok(etag::answer(&headers, &BatchBody::read(&view, tenant.dialect)))
 }
 
 /// Livy 0.9: `SessionServlet`, `GET /:id/state`.
-pub(super) async fn read_state(State(state): State<AppState>, tenant: Tenant, asked: Asked) -> Answer {
+pub(super) async fn read_state(
+    State(state): State<AppState>,
+    tenant: Tenant,
+    asked: Asked,
+    headers: HeaderMap,
+) -> Answer {
     let view = find(&state, &tenant, &asked).await?;
-    Ok(json(StatusCode::OK, &StateBody::new(&view, tenant.dialect)))
+    Ok(etag::answer(&headers, &StateBody::new(&view, tenant.dialect)))
 }
 
 /// Livy 0.9: `SessionServlet`, `GET /:id/log`. The managed services have no logs here.
 pub(super) async fn read_log(State(state): State<AppState>, tenant: Tenant, asked: Asked, paging: Paging) -> Answer {
     let view = find(&state, &tenant, &asked).await?;
-    if tenant.dialect == Dialect::Instance {
+    if !tenant.extensions {
         return Err(no_logs_here(&tenant, &view));
     }
     let window = log_window(paging.from()?, paging.size()?);

@@ -44,6 +44,18 @@ impl FromRequestParts<AppState> for Asked {
     }
 }
 
+/// The parameters of the query, decoded and unread: one of the dialects ignores them.
+pub(super) struct Parameters(pub(super) Vec<(String, String)>);
+
+impl FromRequestParts<AppState> for Parameters {
+    type Rejection = ApiError;
+
+    fn from_request_parts(parts: &mut Parts, _: &AppState) -> impl Future<Output = Result<Self, ApiError>> + Send {
+        let pairs = Query::try_from_uri(&parts.uri).map(|Query(pairs)| Self(pairs));
+        ready(pairs.map_err(|_| ApiError::bad_request("the query is malformed")))
+    }
+}
+
 /// `from` and `size`, unread: one of the dialects ignores them.
 pub(super) struct Paging {
     from: Option<String>,
@@ -63,13 +75,11 @@ impl Paging {
 impl FromRequestParts<AppState> for Paging {
     type Rejection = ApiError;
 
-    fn from_request_parts(parts: &mut Parts, _: &AppState) -> impl Future<Output = Result<Self, ApiError>> + Send {
-        let pairs = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
-        ready(pairs.map_err(|_| ApiError::bad_request("the query is malformed")).map(|Query(pairs)| {
-            // Of a parameter that stands twice the first counts, as in a servlet.
-            let first = |name: &str| pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
-            Self { from: first("from"), size: first("size") }
-        }))
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        let Parameters(pairs) = Parameters::from_request_parts(parts, state).await?;
+        // Of a parameter that stands twice the first counts, as in a servlet.
+        let first = |name: &str| pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+        Ok(Self { from: first("from"), size: first("size") })
     }
 }
 

@@ -14,14 +14,18 @@
 mod batches;
 mod config;
 mod error;
+mod etag;
 mod extract;
+mod list;
 mod logs;
+mod requested_by;
 mod router;
 mod store;
 mod streams;
 mod submit;
 mod tenant;
 mod upstream;
+mod watch;
 
 use std::io;
 use std::net::SocketAddr;

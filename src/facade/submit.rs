@@ -27,7 +27,7 @@ const MAX_LOOKS: usize = 2;
 /// # RBAC needed
 /// `sparkbatches`: `create` and `get`; and what [`crate::ids`] needs.
 pub(super) async fn submit(state: &AppState, tenant: &Tenant, body: &[u8]) -> Result<Arc<BatchView>, ApiError> {
-    let spec = read_spec(body, tenant.dialect)?;
+    let spec = read_spec(body, tenant.takes())?;
     refuse_duplicate(state, tenant, &spec)?;
     let namespace = &tenant.namespace;
     for _ in 0..MAX_TAKEN {

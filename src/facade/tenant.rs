@@ -19,6 +19,15 @@ pub(super) struct Tenant {
     pub(super) dialect: Dialect,
     /// Path of the collection of batches.
     pub(super) base: String,
+    /// Whether logs, pages, filters and watches are served: always, but to an instance only where that is allowed.
+    pub(super) extensions: bool,
+}
+
+impl Tenant {
+    /// The dialect whose requests are taken: with extensions an instance takes every field that Livy knows.
+    pub(super) fn takes(&self) -> Dialect {
+        if self.extensions { Dialect::Apache } else { self.dialect }
+    }
 }
 
 /// The tenant of an instance id or of a namespace; the default namespace's if neither is given.
@@ -35,14 +44,15 @@ pub(super) async fn resolve(
     if let Some(instance) = instance {
         let namespace = namespace_of(state, &instance).await?;
         let base = format!("/v3/analytics_engines/{instance}/livy/batches");
-        return Ok(Tenant { namespace, dialect: Dialect::Instance, base });
+        let extensions = state.config.instance_extensions;
+        return Ok(Tenant { namespace, dialect: Dialect::Instance, base, extensions });
     }
     let base = namespace.as_ref().map_or_else(|| "/batches".to_owned(), |name| format!("/namespaces/{name}/batches"));
     let namespace = namespace.unwrap_or_else(|| state.config.default_namespace.clone());
     if !exists(state, &namespace).await? {
         return Err(ApiError::not_found(format!("Namespace '{}' not found.", shown(&namespace))));
     }
-    Ok(Tenant { namespace, dialect: Dialect::Apache, base })
+    Ok(Tenant { namespace, dialect: Dialect::Apache, base, extensions: true })
 }
 
 async fn namespace_of(state: &AppState, instance: &str) -> Result<String, ApiError> {

@@ -212,6 +212,7 @@ mod tests {
             uid: "u".into(),
             object_name: "batch-14".into(),
             id: 14,
+            created: 0,
             name: None,
             owner: None,
             proxy_user: None,

@@ -8,6 +8,7 @@
 mod answers;
 mod convert;
 mod paging;
+mod query;
 mod request;
 mod state;
 mod value;
@@ -17,6 +18,7 @@ pub use answers::{BatchBody, BatchListBody, LogBody, Message, StateBody, Version
 pub use convert::{Rejection, read_spec, spec_of};
 pub use paging::{BadInteger, LogWindow};
 pub use paging::{DEFAULT_SIZE, MAX_LIST_SIZE, MAX_LOG_LINES, list_range, log_window, parse_int};
+pub use query::{BadQuery, BatchFilter, ListQuery, wants_watch};
 pub use request::{BatchRequest, FIELDS};
 pub use state::LivyState;
 pub use view::BatchView;

@@ -12,6 +12,8 @@ pub struct BatchView {
     pub object_name: String,
     /// Livy's id.
     pub id: i32,
+    /// When it was created, in seconds since 1970: no finer does Kubernetes say it.
+    pub created: i64,
     /// Livy's name.
     pub name: Option<String>,
     /// The user who submitted it.
@@ -42,6 +44,7 @@ impl BatchView {
             uid: metadata.uid.clone()?,
             object_name: metadata.name.clone()?,
             id: batch.batch_id().filter(|&id| id >= 0)?,
+            created: metadata.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second()),
             name: batch.spec.name.clone(),
             owner: metadata.annotations.as_ref().and_then(|all| all.get(ANNOTATION_OWNER)).cloned(),
             proxy_user: batch.spec.proxy_user.clone(),
