@@ -29,6 +29,12 @@ pub(super) struct FacadeArgs {
     /// Let a namespace's name serve as its instance id; else only the label sparkbatch.dev/instance-id does.
     #[arg(long, env = "SPARKBATCH_INSTANCE_ID_FROM_NAMESPACE_NAME")]
     instance_id_from_namespace_name: bool,
+    /// Give instances the rest of the API, too: logs, paging, filters, watches, and proxyUser, archives and queue.
+    #[arg(long, env = "SPARKBATCH_INSTANCE_EXTENSIONS")]
+    instance_extensions: bool,
+    /// Refuse every request but GET, HEAD and OPTIONS that has no X-Requested-By header, as Livy's CSRF protection does.
+    #[arg(long, env = "SPARKBATCH_REQUIRE_REQUESTED_BY")]
+    require_requested_by: bool,
     /// Regular expression: conf values whose key or text it matches are credentials. They are kept in Secrets and shown
     /// nowhere.
     #[arg(long, env = "SPARKBATCH_SECRET_CONF_PATTERN", default_value = redaction::DEFAULT_PATTERN)]
@@ -48,6 +54,8 @@ impl FacadeArgs {
             listen: self.listen,
             default_namespace: self.default_namespace,
             instance_id_from_namespace_name: self.instance_id_from_namespace_name,
+            instance_extensions: self.instance_extensions,
+            require_requested_by: self.require_requested_by,
             auth: self.auth,
             proxy_users: self.proxy_user,
             redaction: redaction.map_err(|error| format!("--secret-conf-pattern: {error}"))?,

@@ -11,17 +11,16 @@ use kube::api::{DeleteParams, ListParams, Preconditions, PropagationPolicy};
 use tracing::info;
 
 use super::AppState;
-use super::auth::{Allowed, Create, Delete, Get, List, Log};
+use super::auth::{Allowed, Create, Delete, Get, Log};
 use super::error::{ApiError, json};
-use super::extract::{Asked, BatchJson, DoAs, DryRun, Paging};
+use super::extract::{Asked, BatchJson, DoAs, DryRun, Paging, Parameters};
 use super::submit::{Accepted, IDEMPOTENT_REPLAYED, IdempotencyKey, Request};
 use super::tenant::Tenant;
 use super::upstream::{Failure, call};
-use super::{logs, submit};
+use super::{etag, logs, submit, watch};
 use crate::api::{DRIVER_CONTAINER, FACADE_NAME_PREFIX, LABEL_ID, SparkBatch};
 use crate::livy::{
-    BatchBody, BatchListBody, BatchView, DEFAULT_SIZE, Dialect, Links, LogBody, Message, StateBody, VersionBody,
-    log_window, parse_int,
+    BatchBody, BatchView, Dialect, Links, LogBody, Message, StateBody, VersionBody, log_window, parse_int, wants_watch,
 };
 
 pub(super) type Answer = Result<Response, ApiError>;
@@ -51,26 +50,19 @@ pub(super) async fn create(
     Ok(response)
 }
 
-/// Livy 0.9: `SessionServlet`, `GET /`. The managed services know no pages.
-pub(super) async fn list(
+/// Livy 0.9: `SessionServlet`, `GET /:id`. With `?watch=true`, which Livy has not: the batch, and what becomes of it.
+pub(super) async fn read(
     State(state): State<AppState>,
-    Allowed { tenant, .. }: Allowed<List>,
-    paging: Paging,
+    Allowed { tenant, .. }: Allowed<Get>,
+    asked: Asked,
+    Parameters(parameters): Parameters,
+    headers: HeaderMap,
 ) -> Answer {
-    let page = match tenant.dialect {
-        Dialect::Apache => Some((paging.from()?.unwrap_or(0), paging.size()?.unwrap_or(DEFAULT_SIZE))),
-        Dialect::Instance => None,
-    };
-    let (total, views) = state.batches.list(&tenant.namespace, page);
-    let from = page.map_or(0, |(from, _)| from);
-    let views = views.iter().map(AsRef::as_ref);
-    Ok(json(StatusCode::OK, &BatchListBody::new(from, total, views, tenant.dialect, &links(&state, &tenant))))
-}
-
-/// Livy 0.9: `SessionServlet`, `GET /:id`.
-pub(super) async fn read(State(state): State<AppState>, Allowed { tenant, .. }: Allowed<Get>, asked: Asked) -> Answer {
     let view = find(&state, &tenant, &asked).await?;
-    Ok(json(StatusCode::OK, &BatchBody::read(&view, tenant.dialect, &links(&state, &tenant))))
+    if tenant.extensions && wants_watch(&parameters)? {
+        return watch::one(&state, tenant, &view, &headers);
+    }
+    Ok(etag::answer(&headers, &BatchBody::read(&view, tenant.dialect, &links(&state, &tenant))))
 }
 
 /// Livy 0.9: `SessionServlet`, `GET /:id/state`.
@@ -78,9 +70,10 @@ pub(super) async fn read_state(
     State(state): State<AppState>,
     Allowed { tenant, .. }: Allowed<Get>,
     asked: Asked,
+    headers: HeaderMap,
 ) -> Answer {
     let view = find(&state, &tenant, &asked).await?;
-    Ok(json(StatusCode::OK, &StateBody::new(&view, tenant.dialect)))
+    Ok(etag::answer(&headers, &StateBody::new(&view, tenant.dialect)))
 }
 
 /// Livy 0.9: `SessionServlet`, `GET /:id/log`. The managed services have no logs here.
@@ -91,7 +84,7 @@ pub(super) async fn read_log(
     paging: Paging,
 ) -> Answer {
     let view = find(&state, &tenant, &asked).await?;
-    if tenant.dialect == Dialect::Instance {
+    if !tenant.extensions {
         return Err(no_logs_here(&tenant, &view));
     }
     let window = log_window(paging.from()?, paging.size()?);
@@ -142,7 +135,7 @@ pub(super) async fn delete(
     Ok(json(StatusCode::OK, &Message { msg: "deleted" }))
 }
 
-fn links<'a>(state: &'a AppState, tenant: &'a Tenant) -> Links<'a> {
+pub(super) fn links<'a>(state: &'a AppState, tenant: &'a Tenant) -> Links<'a> {
     state.config.links(&tenant.base, &tenant.namespace)
 }
 

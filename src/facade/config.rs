@@ -88,6 +88,7 @@ impl Default for Limits {
 
 /// Configuration of the facade.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct FacadeConfig {
     /// Address to listen on.
     pub listen: SocketAddr,
@@ -97,6 +98,10 @@ pub struct FacadeConfig {
     pub namespaces: Vec<String>,
     /// Whether a namespace's name serves as instance id where no namespace has the id as a label.
     pub instance_id_from_namespace_name: bool,
+    /// Whether instances have logs, pages, filters and watches, and take `proxyUser`, `archives` and `queue`.
+    pub instance_extensions: bool,
+    /// Whether requests that change something have to bring the header `X-Requested-By`.
+    pub require_requested_by: bool,
     /// Who may call.
     pub auth: AuthMode,
     /// Who may have a batch run on behalf of another user.
@@ -122,6 +127,8 @@ impl Default for FacadeConfig {
             default_namespace: "default".to_owned(),
             namespaces: Vec::new(),
             instance_id_from_namespace_name: false,
+            instance_extensions: false,
+            require_requested_by: false,
             auth: AuthMode::default(),
             proxy_users: ProxyUsers::default(),
             redaction: Redaction::default(),

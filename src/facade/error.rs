@@ -12,7 +12,7 @@ use kube::core::response::Status;
 use serde::Serialize;
 
 use crate::ids::IdError;
-use crate::livy::{BadInteger, Message, Rejection};
+use crate::livy::{BadInteger, BadQuery, Message, Rejection};
 
 /// The content type of every answer, as Livy's.
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json;charset=utf-8");
@@ -120,6 +120,11 @@ pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
         Ok(bytes) => (status, bytes),
         Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, br#"{"msg":"internal error"}"#.to_vec()),
     };
+    json_bytes(status, bytes)
+}
+
+/// An answer with a body that is JSON already.
+pub(super) fn json_bytes(status: StatusCode, bytes: Vec<u8>) -> Response {
     let mut response = Response::new(Body::from(bytes));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, JSON);
@@ -146,6 +151,12 @@ fn throttle_pause(error: &kube::Error) -> u32 {
 
 impl From<BadInteger> for ApiError {
     fn from(error: BadInteger) -> Self {
+        Self::bad_request(error.to_string())
+    }
+}
+
+impl From<BadQuery> for ApiError {
+    fn from(error: BadQuery) -> Self {
         Self::bad_request(error.to_string())
     }
 }

@@ -6,7 +6,7 @@ use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{FromRequest, FromRequestParts, Query, RawPathParams, Request};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, StatusCode};
 
 use super::AppState;
 use super::error::ApiError;
@@ -30,6 +30,29 @@ impl FromRequestParts<AppState> for Asked {
     }
 }
 
+/// The parameters of the query, decoded and unread: one of the dialects ignores them.
+pub(super) struct Parameters(pub(super) Vec<(String, String)>);
+
+impl Parameters {
+    fn of(parts: &Parts) -> Result<Self, ApiError> {
+        let pairs = Query::try_from_uri(&parts.uri).map(|Query(pairs)| Self(pairs));
+        pairs.map_err(|_| ApiError::bad_request("the query is malformed"))
+    }
+
+    /// Of a parameter that stands twice the first counts, as in a servlet.
+    fn first(&self, name: &str) -> Option<String> {
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone())
+    }
+}
+
+impl FromRequestParts<AppState> for Parameters {
+    type Rejection = ApiError;
+
+    fn from_request_parts(parts: &mut Parts, _: &AppState) -> impl Future<Output = Result<Self, ApiError>> + Send {
+        ready(Self::of(parts))
+    }
+}
+
 /// `from` and `size`, unread: one of the dialects ignores them.
 pub(super) struct Paging {
     from: Option<String>,
@@ -50,15 +73,8 @@ impl FromRequestParts<AppState> for Paging {
     type Rejection = ApiError;
 
     fn from_request_parts(parts: &mut Parts, _: &AppState) -> impl Future<Output = Result<Self, ApiError>> + Send {
-        ready(first_of_query(&parts.uri, ["from", "size"]).map(|[from, size]| Self { from, size }))
+        ready(Parameters::of(parts).map(|all| Self { from: all.first("from"), size: all.first("size") }))
     }
-}
-
-/// Parameters of the query. Of one that stands twice the first counts, as in a servlet.
-fn first_of_query<const N: usize>(uri: &Uri, names: [&str; N]) -> Result<[Option<String>; N], ApiError> {
-    let pairs = Query::<Vec<(String, String)>>::try_from_uri(uri);
-    let Query(pairs) = pairs.map_err(|_| ApiError::bad_request("the query is malformed"))?;
-    Ok(names.map(|name| pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone())))
 }
 
 /// Whom the query names to run the batch on behalf of.
@@ -70,7 +86,7 @@ impl FromRequestParts<AppState> for DoAs {
     type Rejection = ApiError;
 
     fn from_request_parts(parts: &mut Parts, _: &AppState) -> impl Future<Output = Result<Self, ApiError>> + Send {
-        ready(first_of_query(&parts.uri, ["doAs"]).map(|[user]| Self(user)))
+        ready(Parameters::of(parts).map(|all| Self(all.first("doAs"))))
     }
 }
 
@@ -81,7 +97,7 @@ impl FromRequestParts<AppState> for DryRun {
     type Rejection = ApiError;
 
     fn from_request_parts(parts: &mut Parts, _: &AppState) -> impl Future<Output = Result<Self, ApiError>> + Send {
-        ready(first_of_query(&parts.uri, ["dryRun"]).and_then(|[wanted]| match wanted.as_deref() {
+        ready(Parameters::of(parts).and_then(|all| match all.first("dryRun").as_deref() {
             None | Some("false") => Ok(Self(false)),
             Some("" | "true" | "All") => Ok(Self(true)),
             Some(_) => Err(ApiError::bad_request("dryRun: must be true or false")),

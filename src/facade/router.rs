@@ -16,7 +16,7 @@ use tracing::{info, warn};
 
 use super::auth::LoggedUser;
 use super::error::{ApiError, Cause};
-use super::{AppState, batches, ui};
+use super::{AppState, batches, list, requested_by, ui};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const NO_PAGE: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'; sandbox");
@@ -31,13 +31,14 @@ pub(super) fn router(state: AppState) -> Router {
         .fallback(batches::no_route)
         .method_not_allowed_fallback(batches::no_method)
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(state.clone(), requested_by::check))
         .layer(from_fn_with_state(state.clone(), admit))
         .layer(from_fn(access_log))
         .with_state(state)
 }
 
 fn routes(base: &str) -> Router<AppState> {
-    let collection = || -> MethodRouter<AppState> { get(batches::list).post(batches::create) };
+    let collection = || -> MethodRouter<AppState> { get(list::list).post(batches::create) };
     Router::new()
         .route(base, collection())
         .route(&format!("{base}/"), collection())

@@ -26,6 +26,15 @@ pub(super) struct Tenant {
     pub(super) dialect: Dialect,
     /// Path of the collection of batches.
     pub(super) base: String,
+    /// Whether logs, pages, filters and watches are served: always, but to an instance only where that is allowed.
+    pub(super) extensions: bool,
+}
+
+impl Tenant {
+    /// The dialect whose requests are taken: with extensions an instance takes every field that Livy knows.
+    pub(super) fn takes(&self) -> Dialect {
+        if self.extensions { Dialect::Apache } else { self.dialect }
+    }
 }
 
 /// A tenant that nobody has been let in to yet.
@@ -63,7 +72,8 @@ pub(super) async fn locate(
     if !is_dns_label(&namespace) {
         return Err(no_namespace(&namespace));
     }
-    Ok(Candidate { tenant: Tenant { namespace, dialect: Dialect::Apache, base }, address: Address::Namespace })
+    let tenant = Tenant { namespace, dialect: Dialect::Apache, base, extensions: true };
+    Ok(Candidate { tenant, address: Address::Namespace })
 }
 
 async fn of_instance(state: &AppState, instance: String) -> Result<Candidate, ApiError> {
@@ -85,7 +95,8 @@ async fn of_instance(state: &AppState, instance: String) -> Result<Candidate, Ap
         }
         _ => return Err(no_instance(&instance)),
     };
-    Ok(Candidate { tenant: Tenant { namespace, dialect: Dialect::Instance, base }, address })
+    let extensions = state.config.instance_extensions;
+    Ok(Candidate { tenant: Tenant { namespace, dialect: Dialect::Instance, base, extensions }, address })
 }
 
 impl Candidate {

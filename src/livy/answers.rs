@@ -216,23 +216,12 @@ impl Default for VersionBody {
 mod tests {
     use super::*;
     use crate::api::Phase;
+    use crate::livy::view::example;
 
     const LINKS: Links<'_> = Links { external: None, base: "/batches", namespace: "n", history: None };
 
     fn view() -> BatchView {
-        BatchView {
-            uid: "u".into(),
-            object_name: "batch-14".into(),
-            id: 14,
-            name: None,
-            owner: None,
-            proxy_user: None,
-            phase: Phase::Succeeded,
-            suspended: false,
-            app_id: Some("app-20201213175030-0000".into()),
-            driver_pod: None,
-            ui_address: None,
-        }
+        BatchView { phase: Phase::Succeeded, app_id: Some("app-20201213175030-0000".into()), ..example() }
     }
 
     fn text(body: &impl Serialize) -> String {

@@ -135,20 +135,18 @@ mod tests {
 
     use super::*;
     use crate::api::Phase;
+    use crate::livy::view::example;
 
     fn view(phase: Phase) -> BatchView {
         BatchView {
-            uid: "u".into(),
-            object_name: "batch-7".into(),
             id: 7,
+            object_name: "batch-7".into(),
             name: Some("Täglich 1/2".into()),
-            owner: None,
-            proxy_user: None,
             phase,
-            suspended: false,
             app_id: Some("spark-1".into()),
             driver_pod: Some("d".into()),
             ui_address: (phase == Phase::Running).then(|| "10.0.0.1:4040".into()),
+            ..example()
         }
     }
 

@@ -27,6 +27,25 @@ pub enum LivyState {
 }
 
 impl LivyState {
+    /// Every state that a batch here can be in.
+    pub const ALL: [Self; 6] =
+        [Self::NotStarted, Self::Starting, Self::Running, Self::Success, Self::Dead, Self::Killed];
+    /// Livy's other states. No batch here is ever in one of them.
+    pub const UNUSED: [&str; 5] = ["recovering", "idle", "busy", "shutting_down", "error"];
+
+    /// The state's name on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotStarted => "not_started",
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Success => "success",
+            Self::Dead => "dead",
+            Self::Killed => "killed",
+        }
+    }
+
     /// The state of a batch in `phase`, as `dialect` names it.
     ///
     /// Livy's own batches start at `starting`; there `not_started` is for those that are told to wait. The
@@ -62,6 +81,13 @@ mod tests {
         let name = |dialect| serde_json::to_value(LivyState::of(phase, false, dialect)).unwrap();
         assert_eq!(name(Dialect::Apache), apache);
         assert_eq!(name(Dialect::Instance), instance);
+    }
+
+    #[test]
+    fn names_are_those_on_the_wire() {
+        for state in LivyState::ALL {
+            assert_eq!(serde_json::to_value(state).unwrap(), state.as_str());
+        }
     }
 
     #[test]

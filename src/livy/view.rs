@@ -12,6 +12,8 @@ pub struct BatchView {
     pub object_name: String,
     /// Livy's id.
     pub id: i32,
+    /// When it was created, in seconds since 1970: no finer does Kubernetes say it.
+    pub created: i64,
     /// Livy's name.
     pub name: Option<String>,
     /// The user who submitted it.
@@ -46,6 +48,7 @@ impl BatchView {
             uid: metadata.uid.clone()?,
             object_name: metadata.name.clone()?,
             id: batch.batch_id().filter(|&id| id >= 0)?,
+            created: metadata.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second()),
             name: batch.spec.name.clone(),
             owner: metadata.annotations.as_ref().and_then(|all| all.get(ANNOTATION_OWNER)).cloned(),
             proxy_user: batch.spec.proxy_user.clone(),
@@ -55,5 +58,24 @@ impl BatchView {
             driver_pod: driver.map(|driver| driver.pod_name.clone()),
             ui_address: driver.filter(|_| phase == Phase::Running).and_then(|driver| driver.ui_address.clone()),
         })
+    }
+}
+
+/// A batch that tests start from.
+#[cfg(test)]
+pub(super) fn example() -> BatchView {
+    BatchView {
+        uid: "u".into(),
+        object_name: "batch-14".into(),
+        id: 14,
+        created: 1_000,
+        name: None,
+        owner: None,
+        proxy_user: None,
+        phase: Phase::Pending,
+        suspended: false,
+        app_id: None,
+        driver_pod: None,
+        ui_address: None,
     }
 }

@@ -4,15 +4,22 @@
 //! never changes, and a batch that was deleted does not come back, whatever order the news arrives in.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use kube::ResourceExt as _;
+use tokio::sync::watch;
 
+use super::journal::Journal;
 use crate::api::{FACADE_NAME_PREFIX, SparkBatch};
-use crate::livy::{BatchView, list_range};
+use crate::livy::{BatchView, Dialect, ListQuery, list_range};
 
 /// Deleted batches that are remembered, so that late news of them is known for what it is.
 const MAX_DELETED: usize = 10_000;
+/// Batches that are looked at before writers get their turn.
+const CHUNK: usize = 250;
+/// Changes that are read at once.
+const MAX_CHANGES: usize = 100;
 
 /// Views of all batches, by namespace and id.
 #[derive(Default)]
@@ -41,6 +48,7 @@ struct Batches {
     by_name: BTreeMap<String, BTreeSet<i32>>,
     /// The highest id that was ever seen here.
     highest: i32,
+    journal: Journal,
 }
 
 struct Entry {
@@ -48,6 +56,16 @@ struct Entry {
     version: u64,
     /// The watch has not shown it yet: this process created or read it.
     fresh: bool,
+    /// Its last change, as the journal counts them.
+    change: u64,
+}
+
+/// Some of what changed in a namespace.
+pub(in crate::facade) struct Changes {
+    /// Each batch that changed; `None` if it is gone.
+    pub(in crate::facade) batches: Vec<(i32, Option<Arc<BatchView>>)>,
+    /// The last of these changes: where to read on.
+    pub(in crate::facade) last: u64,
 }
 
 impl BatchCache {
@@ -73,14 +91,73 @@ impl BatchCache {
         batches.by_id.get(id).map(|entry| Arc::clone(&entry.view))
     }
 
-    /// How many batches there are, and a page of them by ascending id; all of them if no page is asked for.
-    pub(in crate::facade) fn list(&self, namespace: &str, page: Option<(i32, i32)>) -> (usize, Vec<Arc<BatchView>>) {
+    /// How many batches are asked for, and the page of them.
+    pub(in crate::facade) fn list(
+        &self,
+        namespace: &str,
+        query: &ListQuery,
+        dialect: Dialect,
+    ) -> (usize, Vec<Arc<BatchView>>) {
+        let range = query.page(dialect).map_or(0..usize::MAX, |(from, size)| list_range(from, size, usize::MAX));
+        let (mut total, mut page) = (0, Vec::new());
+        if query.filter.is_empty() {
+            let inner = self.read();
+            let Some(batches) = inner.namespaces.get(namespace) else { return (0, page) };
+            let views = batches.entries(query.latest_first, None).skip(range.start).take(range.len());
+            page.extend(views.map(|entry| Arc::clone(&entry.view)));
+            return (batches.by_id.len(), page);
+        }
+        let mut at = None;
+        loop {
+            at = self.walk(namespace, query.latest_first, at, |view| {
+                if query.filter.matches(view, dialect) {
+                    if range.contains(&total) {
+                        page.push(Arc::clone(view));
+                    }
+                    total += 1;
+                }
+            });
+            if at.is_none() {
+                return (total, page);
+            }
+        }
+    }
+
+    /// Visits some of the batches that come after the id `after`, or the first. Returns the id to go on after;
+    /// `None` at the end.
+    pub(in crate::facade) fn walk(
+        &self,
+        namespace: &str,
+        latest_first: bool,
+        after: Option<i32>,
+        mut visit: impl FnMut(&Arc<BatchView>),
+    ) -> Option<i32> {
         let inner = self.read();
-        let Some(batches) = inner.namespaces.get(namespace) else { return (0, Vec::new()) };
-        let total = batches.by_id.len();
-        let range = page.map_or(0..total, |(from, size)| list_range(from, size, total));
-        let views = batches.by_id.values().skip(range.start).take(range.len());
-        (total, views.map(|entry| Arc::clone(&entry.view)).collect())
+        let mut last = None;
+        let mut visited = 0;
+        for entry in inner.namespaces.get(namespace)?.entries(latest_first, after).take(CHUNK) {
+            visit(&entry.view);
+            visited += 1;
+            last = Some(entry.view.id);
+        }
+        last.filter(|_| visited == CHUNK)
+    }
+
+    /// Tells of each change in a namespace, by its number.
+    pub(in crate::facade) fn subscribe(&self, namespace: &str) -> watch::Receiver<u64> {
+        self.write().namespaces.entry(namespace.to_owned()).or_default().journal.subscribe()
+    }
+
+    /// Some of the changes after `change`; none if there are none, and `None` if they are no longer known.
+    pub(in crate::facade) fn changes(&self, namespace: &str, change: u64) -> Option<Changes> {
+        let inner = self.read();
+        let batches = inner.namespaces.get(namespace)?;
+        let mut changes = Changes { batches: Vec::new(), last: change };
+        for (change, id) in batches.journal.after(change)?.take(MAX_CHANGES) {
+            changes.batches.push((id, batches.by_id.get(&id).map(|entry| Arc::clone(&entry.view))));
+            changes.last = change;
+        }
+        Some(changes)
     }
 
     /// The highest id that was ever seen in a namespace; 0 if none was.
@@ -159,7 +236,7 @@ impl Inner {
         }
         let uid = uid.to_owned();
         self.places.insert(uid, Place { namespace: namespace.clone(), id: view.id });
-        self.namespaces.entry(namespace).or_default().put(Entry { view: Arc::new(view), version, fresh });
+        self.namespaces.entry(namespace).or_default().put(view, version, fresh);
     }
 
     fn forget(&mut self, uid: &str) {
@@ -195,24 +272,53 @@ fn replaces(new: &BatchView, version: u64, held: &Entry) -> bool {
 }
 
 impl Batches {
-    fn put(&mut self, entry: Entry) {
-        let id = entry.view.id;
-        self.remove(id);
-        if let Some(name) = &entry.view.name {
+    /// The batches that come after the id `after`.
+    fn entries(&self, latest_first: bool, after: Option<i32>) -> impl Iterator<Item = &Entry> {
+        let (lowest, highest) = match after.map_or(Bound::Unbounded, Bound::Excluded) {
+            after if latest_first => (Bound::Unbounded, after),
+            after => (after, Bound::Unbounded),
+        };
+        let mut entries = self.by_id.range((lowest, highest));
+        std::iter::from_fn(move || if latest_first { entries.next_back() } else { entries.next() })
+            .map(|(_, entry)| entry)
+    }
+
+    fn put(&mut self, view: BatchView, version: u64, fresh: bool) {
+        let id = view.id;
+        if let Some(held) = self.by_id.get_mut(&id)
+            && *held.view == view
+        {
+            // Nothing that anybody is shown has changed.
+            held.version = version;
+            held.fresh = fresh;
+            return;
+        }
+        let previous = self.take(id).map(|entry| entry.change);
+        if let Some(name) = &view.name {
             self.by_name.entry(name.clone()).or_default().insert(id);
         }
         self.highest = self.highest.max(id);
-        self.by_id.insert(id, entry);
+        let change = self.journal.changed(id, previous);
+        self.by_id.insert(id, Entry { view: Arc::new(view), version, fresh, change });
     }
 
     fn remove(&mut self, id: i32) {
-        let Some(name) = self.by_id.remove(&id).and_then(|entry| entry.view.name.clone()) else { return };
-        if let Some(ids) = self.by_name.get_mut(&name) {
+        if let Some(entry) = self.take(id) {
+            self.journal.removed(id, entry.change);
+        }
+    }
+
+    fn take(&mut self, id: i32) -> Option<Entry> {
+        let entry = self.by_id.remove(&id)?;
+        if let Some(name) = &entry.view.name
+            && let Some(ids) = self.by_name.get_mut(name)
+        {
             ids.remove(&id);
             if ids.is_empty() {
-                self.by_name.remove(&name);
+                self.by_name.remove(name);
             }
         }
+        Some(entry)
     }
 }
 

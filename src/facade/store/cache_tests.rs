@@ -24,6 +24,10 @@ fn phase(cache: &BatchCache, id: i32) -> Option<Phase> {
     cache.by_id("ns", id).map(|view| view.phase)
 }
 
+fn count(cache: &BatchCache) -> usize {
+    cache.list("ns", &ListQuery::default(), Dialect::Instance).0
+}
+
 #[test]
 fn older_news_never_replaces_newer() {
     let cache = BatchCache::default();
@@ -104,7 +108,7 @@ fn a_listing_removes_what_it_does_not_show_and_spares_what_was_created_meanwhile
     );
     cache.listing_begins(Some("other"));
     cache.listing_ends(Some("other"), &HashSet::new());
-    assert_eq!(cache.list("ns", None).0, 2);
+    assert_eq!(count(&cache), 2);
 }
 
 #[test]
@@ -118,9 +122,50 @@ fn a_batch_applied_with_kubectl_shows_once_it_has_its_id() {
         })
     };
     cache.seen(&applied(None));
-    assert_eq!(cache.list("ns", None).0, 0);
+    assert_eq!(count(&cache), 0);
     cache.seen(&applied(Some(4)));
     assert_eq!(cache.by_id("ns", 4).unwrap().object_name, "pi");
+}
+
+#[test]
+fn a_filtered_list_is_whole_however_often_writers_have_their_turn() {
+    let cache = BatchCache::default();
+    let total = i32::try_from(2 * CHUNK).unwrap();
+    for id in 1..=total {
+        cache.seen(&batch(&id.to_string(), id, 1, if id % 2 == 0 { "Running" } else { "Failed" }));
+    }
+    let list = |parameters: &[(&str, &str)]| {
+        let parameters: Vec<_> = parameters.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+        let (total, page) = cache.list("ns", &ListQuery::parse(&parameters).unwrap(), Dialect::Apache);
+        (total, page.iter().map(|view| view.id).collect::<Vec<_>>())
+    };
+    let even = usize::try_from(total / 2).unwrap();
+    assert_eq!(list(&[("state", "running"), ("size", "2")]), (even, vec![2, 4]));
+    assert_eq!(list(&[("state", "running"), ("from", "248")]), (even, vec![498, 500]));
+    assert_eq!(list(&[("state", "running"), ("order", "latest"), ("size", "2")]), (even, vec![500, 498]));
+    assert_eq!(list(&[("state", "running"), ("order", "latest"), ("from", "249")]), (even, vec![2]));
+    assert_eq!(list(&[("state", "killed")]), (0, vec![]));
+    assert_eq!(list(&[("order", "latest"), ("from", "498")]), (500, vec![2, 1]));
+}
+
+#[test]
+fn changes_are_told_once_each_and_only_those_that_show() {
+    let cache = BatchCache::default();
+    let news = cache.subscribe("ns");
+    let told = |after| {
+        let changes = cache.changes("ns", after).unwrap();
+        (changes.batches.iter().map(|(id, view)| (*id, view.is_some())).collect::<Vec<_>>(), changes.last)
+    };
+    cache.seen(&batch("a", 1, 10, "Pending"));
+    cache.seen(&batch("b", 2, 11, "Pending"));
+    cache.seen(&batch("a", 1, 12, "Running"));
+    cache.seen(&batch("a", 1, 13, "Running"));
+    cache.seen(&batch("a", 1, 9, "Pending"));
+    assert_eq!(told(0), (vec![(2, true), (1, true)], 3));
+    assert_eq!(*news.borrow(), 3);
+    cache.deleted("b");
+    assert_eq!(told(3), (vec![(2, false)], 4));
+    assert_eq!(told(4), (vec![], 4));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What the facade knows of the cluster: small views of batches and namespaces, fed by watches.
 
 mod cache;
+mod journal;
 mod namespaces;
 mod watch;
 

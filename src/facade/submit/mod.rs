@@ -122,8 +122,8 @@ impl<'a> Submission<'a> {
         Request { tenant, caller, do_as, body }: &'a Request,
         key: Option<&'a IdempotencyKey>,
     ) -> Result<Self, ApiError> {
-        let mut spec = read_spec(body, tenant.dialect)?;
-        if tenant.dialect == Dialect::Apache {
+        let mut spec = read_spec(body, tenant.takes())?;
+        if tenant.takes() == Dialect::Apache {
             spec = settle_proxy_user(state, caller, spec, do_as.as_deref()).await?;
         }
         let digest = |key: &'a IdempotencyKey| key.digest(&spec).map(|digest| (key, digest));
