@@ -19,7 +19,7 @@ demo: ## Runs two real Spark jobs on a real cluster, made on the spot if KUBECON
 	@deploy/demo
 
 .PHONY: test
-test: ## Everything: check, tests in process, and the end-to-end tests on the local cluster.
+test: ## Everything: check, tests in process, end-to-end tests and real clients on the local cluster.
 	@tests/run
 
 .PHONY: check
@@ -29,6 +29,10 @@ check: ## What answers in two minutes: format, lint, unit tests, goldens.
 .PHONY: e2e
 e2e: ## The end-to-end tests alone, on the local cluster.
 	@tests/run e2e
+
+.PHONY: clients
+clients: ## Real Livy clients alone, on the local cluster.
+	@tests/run clients
 
 .PHONY: generate
 generate: ## Writes the generated files anew: the custom resource definition.
