@@ -19,7 +19,7 @@ demo: ## Runs two real Spark jobs on a real cluster, made on the spot if KUBECON
 	@deploy/demo
 
 .PHONY: test
-test: ## Everything: check, tests in process, and those on the local cluster: end to end, and beside Livy.
+test: ## Everything: check, tests in process, and on the local cluster: end to end, beside Livy, real clients.
 	@tests/run
 
 .PHONY: check
@@ -33,6 +33,10 @@ e2e: ## The end-to-end tests alone, on the local cluster.
 .PHONY: conformance
 conformance: ## Side by side with a real Apache Livy: captured answers of 0.9, and a live 0.7.1.
 	@tests/run conformance
+
+.PHONY: clients
+clients: ## Real Livy clients alone, on the local cluster.
+	@tests/run clients
 
 .PHONY: generate
 generate: ## Writes the generated files anew: the custom resource definition.
