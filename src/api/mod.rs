@@ -56,6 +56,10 @@ pub const LABEL_SPARK_APP_SELECTOR: &str = "spark-app-selector";
 ///
 /// Spark: `BasicDriverFeatureStep`, `Constants.DEFAULT_DRIVER_CONTAINER_NAME`.
 pub const DRIVER_CONTAINER: &str = "spark-kubernetes-driver";
+/// Name of the executors' container, by which logs are found.
+///
+/// Spark: `Constants.DEFAULT_EXECUTOR_CONTAINER_NAME`.
+pub const EXECUTOR_CONTAINER: &str = "spark-kubernetes-executor";
 /// Value of [`LABEL_SPARK_ROLE`] on a driver pod.
 pub const ROLE_DRIVER: &str = "driver";
 /// Value of [`LABEL_SPARK_ROLE`] on an executor pod.

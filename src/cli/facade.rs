@@ -20,6 +20,9 @@ pub(super) struct FacadeArgs {
     /// Let a namespace's name serve as its instance id; else only the label sparkbatch.dev/instance-id does.
     #[arg(long, env = "SPARKBATCH_INSTANCE_ID_FROM_NAMESPACE_NAME")]
     instance_id_from_namespace_name: bool,
+    /// Put Livy's markers 'stdout: ' and 'stderr: ' into logs, for livy-submit.
+    #[arg(long, env = "SPARKBATCH_LOG_MARKERS")]
+    log_markers: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -34,6 +37,7 @@ impl FacadeArgs {
             listen: self.listen,
             default_namespace: self.default_namespace,
             instance_id_from_namespace_name: self.instance_id_from_namespace_name,
+            log_markers: self.log_markers,
             auth: AuthMode::None,
             allow_unauthenticated: self.auth == Some(Auth::None),
             ..FacadeConfig::default()

@@ -13,13 +13,12 @@ use tracing::info;
 use super::AppState;
 use super::error::{ApiError, json};
 use super::extract::{Asked, BatchJson, Paging};
+use super::submit;
 use super::tenant::Tenant;
 use super::upstream::call;
-use super::{logs, submit};
-use crate::api::{DRIVER_CONTAINER, FACADE_NAME_PREFIX, SparkBatch};
+use crate::api::{FACADE_NAME_PREFIX, SparkBatch};
 use crate::livy::{
-    BatchBody, BatchListBody, BatchView, DEFAULT_SIZE, Dialect, LogBody, Message, StateBody, VersionBody, log_window,
-    parse_int,
+    BatchBody, BatchListBody, BatchView, DEFAULT_SIZE, Dialect, Message, StateBody, VersionBody, parse_int,
 };
 
 type Answer = Result<Response, ApiError>;
@@ -58,29 +57,6 @@ pub(super) async fn read_state(State(state): State<AppState>, tenant: Tenant, as
     Ok(json(StatusCode::OK, &StateBody::new(&view, tenant.dialect)))
 }
 
-/// Livy 0.9: `SessionServlet`, `GET /:id/log`. The managed services have no logs here.
-pub(super) async fn read_log(State(state): State<AppState>, tenant: Tenant, asked: Asked, paging: Paging) -> Answer {
-    let view = find(&state, &tenant, &asked).await?;
-    if tenant.dialect == Dialect::Instance {
-        return Err(no_logs_here(&tenant, &view));
-    }
-    let window = log_window(paging.from()?, paging.size()?);
-    let page = logs::read(&state, &tenant.namespace, view.driver_pod.as_deref(), window).await?;
-    let body = LogBody { id: view.id, from: page.from, total: page.total, log: page.lines };
-    Ok(json(StatusCode::OK, &body))
-}
-
-fn no_logs_here(tenant: &Tenant, view: &BatchView) -> ApiError {
-    let Tenant { namespace, .. } = tenant;
-    let kubectl = view.driver_pod.as_ref().map_or_else(String::new, |pod| {
-        format!("kubectl logs --namespace {namespace} {pod} --container {DRIVER_CONTAINER}, or ")
-    });
-    ApiError::not_found(format!(
-        "This API has no logs. Read them by {kubectl}GET /namespaces/{namespace}/batches/{}/log.",
-        view.id
-    ))
-}
-
 /// Livy 0.9: `SessionServlet`, `DELETE /:id`. The resource goes, and Kubernetes deletes what it owns.
 ///
 /// # RBAC needed
@@ -114,7 +90,7 @@ pub(super) async fn delete(State(state): State<AppState>, tenant: Tenant, asked:
 ///
 /// # RBAC needed
 /// `sparkbatches`: `get`.
-async fn find(state: &AppState, tenant: &Tenant, Asked(asked): &Asked) -> Result<Arc<BatchView>, ApiError> {
+pub(super) async fn find(state: &AppState, tenant: &Tenant, Asked(asked): &Asked) -> Result<Arc<BatchView>, ApiError> {
     let missing = || ApiError::no_batch(asked);
     let is_id = !asked.is_empty() && asked.bytes().all(|byte| byte.is_ascii_digit());
     if !is_id {

@@ -55,6 +55,8 @@ pub struct FacadeConfig {
     pub namespaces: Vec<String>,
     /// Whether a namespace's name serves as instance id where no namespace has the id as a label.
     pub instance_id_from_namespace_name: bool,
+    /// Whether pages of logs hold Livy's markers of its streams, as livy-submit wants them.
+    pub log_markers: bool,
     /// Who may call.
     pub auth: AuthMode,
     /// Whether an address other than loopback may be served with [`AuthMode::None`].
@@ -70,6 +72,7 @@ impl Default for FacadeConfig {
             default_namespace: "default".to_owned(),
             namespaces: Vec::new(),
             instance_id_from_namespace_name: false,
+            log_markers: false,
             auth: AuthMode::None,
             allow_unauthenticated: false,
             limits: Limits::default(),

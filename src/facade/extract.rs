@@ -44,32 +44,47 @@ impl FromRequestParts<AppState> for Asked {
     }
 }
 
-/// `from` and `size`, unread: one of the dialects ignores them.
-pub(super) struct Paging {
-    from: Option<String>,
-    size: Option<String>,
+/// The parameters of a query, unread: one of the dialects ignores them.
+pub(super) struct Params(Vec<(String, String)>);
+
+impl Params {
+    /// The first of a name counts, as in a servlet.
+    pub(super) fn first(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    pub(super) fn int(&self, name: &str) -> Result<Option<i32>, ApiError> {
+        Ok(self.first(name).map(parse_int).transpose()?)
+    }
 }
+
+impl FromRequestParts<AppState> for Params {
+    type Rejection = ApiError;
+
+    fn from_request_parts(parts: &mut Parts, _: &AppState) -> impl Future<Output = Result<Self, ApiError>> + Send {
+        let pairs = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
+        ready(pairs.map(|Query(pairs)| Self(pairs)).map_err(|_| ApiError::bad_request("the query is malformed")))
+    }
+}
+
+/// `from` and `size`, unread.
+pub(super) struct Paging(Params);
 
 impl Paging {
     pub(super) fn from(&self) -> Result<Option<i32>, ApiError> {
-        Ok(self.from.as_deref().map(parse_int).transpose()?)
+        self.0.int("from")
     }
 
     pub(super) fn size(&self) -> Result<Option<i32>, ApiError> {
-        Ok(self.size.as_deref().map(parse_int).transpose()?)
+        self.0.int("size")
     }
 }
 
 impl FromRequestParts<AppState> for Paging {
     type Rejection = ApiError;
 
-    fn from_request_parts(parts: &mut Parts, _: &AppState) -> impl Future<Output = Result<Self, ApiError>> + Send {
-        let pairs = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
-        ready(pairs.map_err(|_| ApiError::bad_request("the query is malformed")).map(|Query(pairs)| {
-            // Of a parameter that stands twice the first counts, as in a servlet.
-            let first = |name: &str| pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
-            Self { from: first("from"), size: first("size") }
-        }))
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        Params::from_request_parts(parts, state).await.map(Self)
     }
 }
 

@@ -80,6 +80,7 @@ struct Shared {
     progress: Progress,
     permits: Semaphore,
     streams: Streams,
+    logs: logs::Index,
 }
 
 type AppState = Arc<Shared>;
@@ -100,6 +101,7 @@ impl Facade {
             progress: Progress::of(&config.namespaces),
             permits: Semaphore::new(config.limits.in_flight.min(Semaphore::MAX_PERMITS)),
             streams: Streams::new(config.limits.streams, CancellationToken::new()),
+            logs: logs::Index::default(),
             client,
             config,
         };

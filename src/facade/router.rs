@@ -15,7 +15,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tracing::{info, warn};
 
 use super::error::{ApiError, Cause};
-use super::{AppState, batches};
+use super::{AppState, batches, logs};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -41,7 +41,7 @@ fn routes(base: &str) -> Router<AppState> {
         .route(&format!("{base}/"), collection())
         .route(&format!("{base}/{{id}}"), get(batches::read).delete(batches::delete))
         .route(&format!("{base}/{{id}}/state"), get(batches::read_state))
-        .route(&format!("{base}/{{id}}/log"), get(batches::read_log))
+        .route(&format!("{base}/{{id}}/log"), get(logs::read))
 }
 
 /// Turns away what is too much at once, and ends what takes too long.

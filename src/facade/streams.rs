@@ -1,6 +1,5 @@
 //! Answers that go on: logs that are followed, batches that are watched, pages of a Spark UI. They are not held to
 //! the time limit of other requests, so they are counted on their own and end when the process does.
-#![allow(dead_code, reason = "taken into use with the first answer that streams")]
 
 use std::sync::Arc;
 

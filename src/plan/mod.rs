@@ -21,8 +21,6 @@ const CONF_DIR: &str = "/opt/spark/conf";
 const PROPERTIES_FILE: &str = "spark.properties";
 /// Key of the Secret with the template of executor pods.
 const EXECUTOR_TEMPLATE_FILE: &str = "executor-pod-template.yaml";
-/// Name of the executors' container. Spark: `Constants.DEFAULT_EXECUTOR_CONTAINER_NAME`.
-const EXECUTOR_CONTAINER: &str = "spark-kubernetes-executor";
 
 /// What the operator's administrator gives batches that do not say otherwise.
 #[derive(Clone, Debug, Default)]
