@@ -61,6 +61,10 @@ pub const DRIVER_CONTAINER: &str = "spark-kubernetes-driver";
 ///
 /// Spark: `BasicDriverFeatureStep`, `Constants.UI_PORT_NAME`.
 pub const UI_PORT_NAME: &str = "spark-ui";
+/// Name of the executors' container, by which logs are found.
+///
+/// Spark: `Constants.DEFAULT_EXECUTOR_CONTAINER_NAME`.
+pub const EXECUTOR_CONTAINER: &str = "spark-kubernetes-executor";
 /// Value of [`LABEL_SPARK_ROLE`] on a driver pod.
 pub const ROLE_DRIVER: &str = "driver";
 /// Value of [`LABEL_SPARK_ROLE`] on an executor pod.

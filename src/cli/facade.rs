@@ -13,6 +13,7 @@ const HISTORY_HELP: &str = "URL of an application in a Spark history server, for
                             {namespace}, {id} and {name} in it stand for the batch's own";
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "they are flags")]
 pub(super) struct FacadeArgs {
     /// Address of the REST API.
     #[arg(long, env = "SPARKBATCH_LISTEN", default_value = "127.0.0.1:8998")]
@@ -29,6 +30,9 @@ pub(super) struct FacadeArgs {
     /// Let a namespace's name serve as its instance id; else only the label sparkbatch.dev/instance-id does.
     #[arg(long, env = "SPARKBATCH_INSTANCE_ID_FROM_NAMESPACE_NAME")]
     instance_id_from_namespace_name: bool,
+    /// Put Livy's markers 'stdout: ' and 'stderr: ' into logs, for livy-submit.
+    #[arg(long, env = "SPARKBATCH_LOG_MARKERS")]
+    log_markers: bool,
     /// Give instances the rest of the API, too: logs, paging, filters, watches, and proxyUser, archives and queue.
     #[arg(long, env = "SPARKBATCH_INSTANCE_EXTENSIONS")]
     instance_extensions: bool,
@@ -54,6 +58,7 @@ impl FacadeArgs {
             listen: self.listen,
             default_namespace: self.default_namespace,
             instance_id_from_namespace_name: self.instance_id_from_namespace_name,
+            log_markers: self.log_markers,
             instance_extensions: self.instance_extensions,
             require_requested_by: self.require_requested_by,
             auth: self.auth,

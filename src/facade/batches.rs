@@ -11,17 +11,15 @@ use kube::api::{DeleteParams, ListParams, Preconditions, PropagationPolicy};
 use tracing::info;
 
 use super::AppState;
-use super::auth::{Allowed, Create, Delete, Get, Log};
+use super::auth::{Allowed, Create, Delete, Get};
 use super::error::{ApiError, json};
-use super::extract::{Asked, BatchJson, DoAs, DryRun, Paging, Parameters};
+use super::extract::{Asked, BatchJson, DoAs, DryRun, Parameters};
 use super::submit::{Accepted, IDEMPOTENT_REPLAYED, IdempotencyKey, Request};
 use super::tenant::Tenant;
 use super::upstream::{Failure, call};
-use super::{etag, logs, submit, watch};
-use crate::api::{DRIVER_CONTAINER, FACADE_NAME_PREFIX, LABEL_ID, SparkBatch};
-use crate::livy::{
-    BatchBody, BatchView, Dialect, Links, LogBody, Message, StateBody, VersionBody, log_window, parse_int, wants_watch,
-};
+use super::{etag, submit, watch};
+use crate::api::{FACADE_NAME_PREFIX, LABEL_ID, SparkBatch};
+use crate::livy::{BatchBody, BatchView, Dialect, Links, Message, StateBody, VersionBody, parse_int};
 
 pub(super) type Answer = Result<Response, ApiError>;
 
@@ -55,11 +53,11 @@ pub(super) async fn read(
     State(state): State<AppState>,
     Allowed { tenant, .. }: Allowed<Get>,
     asked: Asked,
-    Parameters(parameters): Parameters,
+    parameters: Parameters,
     headers: HeaderMap,
 ) -> Answer {
     let view = find(&state, &tenant, &asked).await?;
-    if tenant.extensions && wants_watch(&parameters)? {
+    if tenant.extensions && parameters.flag("watch")? {
         return watch::one(&state, tenant, &view, &headers);
     }
     Ok(etag::answer(&headers, &BatchBody::read(&view, tenant.dialect, &links(&state, &tenant))))
@@ -74,34 +72,6 @@ pub(super) async fn read_state(
 ) -> Answer {
     let view = find(&state, &tenant, &asked).await?;
     Ok(etag::answer(&headers, &StateBody::new(&view, tenant.dialect)))
-}
-
-/// Livy 0.9: `SessionServlet`, `GET /:id/log`. The managed services have no logs here.
-pub(super) async fn read_log(
-    State(state): State<AppState>,
-    Allowed { tenant, .. }: Allowed<Log>,
-    asked: Asked,
-    paging: Paging,
-) -> Answer {
-    let view = find(&state, &tenant, &asked).await?;
-    if !tenant.extensions {
-        return Err(no_logs_here(&tenant, &view));
-    }
-    let window = log_window(paging.from()?, paging.size()?);
-    let page = logs::read(&state, &tenant.namespace, view.driver_pod.as_deref(), window).await?;
-    let body = LogBody { id: view.id, from: page.from, total: page.total, log: page.lines };
-    Ok(json(StatusCode::OK, &body))
-}
-
-fn no_logs_here(tenant: &Tenant, view: &BatchView) -> ApiError {
-    let Tenant { namespace, .. } = tenant;
-    let kubectl = view.driver_pod.as_ref().map_or_else(String::new, |pod| {
-        format!("kubectl logs --namespace {namespace} {pod} --container {DRIVER_CONTAINER}, or ")
-    });
-    ApiError::not_found(format!(
-        "This API has no logs. Read them by {kubectl}GET /namespaces/{namespace}/batches/{}/log.",
-        view.id
-    ))
 }
 
 /// Livy 0.9: `SessionServlet`, `DELETE /:id`. The resource goes, and Kubernetes deletes what it owns.

@@ -102,6 +102,8 @@ pub struct FacadeConfig {
     pub instance_extensions: bool,
     /// Whether requests that change something have to bring the header `X-Requested-By`.
     pub require_requested_by: bool,
+    /// Whether pages of logs hold Livy's markers of its streams, as livy-submit wants them.
+    pub log_markers: bool,
     /// Who may call.
     pub auth: AuthMode,
     /// Who may have a batch run on behalf of another user.
@@ -127,6 +129,7 @@ impl Default for FacadeConfig {
             default_namespace: "default".to_owned(),
             namespaces: Vec::new(),
             instance_id_from_namespace_name: false,
+            log_markers: false,
             instance_extensions: false,
             require_requested_by: false,
             auth: AuthMode::default(),

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, StatusCode};
 
 use super::AppState;
 use super::error::ApiError;
-use crate::livy::parse_int;
+use crate::livy;
 
 /// Parameters of the path, each decoded once.
 pub(super) async fn path_param(parts: &mut Parts, state: &AppState, name: &str) -> Option<String> {
@@ -39,9 +39,16 @@ impl Parameters {
         pairs.map_err(|_| ApiError::bad_request("the query is malformed"))
     }
 
-    /// Of a parameter that stands twice the first counts, as in a servlet.
-    fn first(&self, name: &str) -> Option<String> {
-        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone())
+    fn text(&self, name: &str) -> Option<&str> {
+        livy::parameter(&self.0, name)
+    }
+
+    pub(super) fn int(&self, name: &str) -> Result<Option<i32>, ApiError> {
+        Ok(self.text(name).map(livy::parse_int).transpose()?)
+    }
+
+    pub(super) fn flag(&self, name: &'static str) -> Result<bool, ApiError> {
+        Ok(livy::flag(&self.0, name)?)
     }
 }
 
@@ -50,30 +57,6 @@ impl FromRequestParts<AppState> for Parameters {
 
     fn from_request_parts(parts: &mut Parts, _: &AppState) -> impl Future<Output = Result<Self, ApiError>> + Send {
         ready(Self::of(parts))
-    }
-}
-
-/// `from` and `size`, unread: one of the dialects ignores them.
-pub(super) struct Paging {
-    from: Option<String>,
-    size: Option<String>,
-}
-
-impl Paging {
-    pub(super) fn from(&self) -> Result<Option<i32>, ApiError> {
-        Ok(self.from.as_deref().map(parse_int).transpose()?)
-    }
-
-    pub(super) fn size(&self) -> Result<Option<i32>, ApiError> {
-        Ok(self.size.as_deref().map(parse_int).transpose()?)
-    }
-}
-
-impl FromRequestParts<AppState> for Paging {
-    type Rejection = ApiError;
-
-    fn from_request_parts(parts: &mut Parts, _: &AppState) -> impl Future<Output = Result<Self, ApiError>> + Send {
-        ready(Parameters::of(parts).map(|all| Self { from: all.first("from"), size: all.first("size") }))
     }
 }
 
@@ -86,7 +69,7 @@ impl FromRequestParts<AppState> for DoAs {
     type Rejection = ApiError;
 
     fn from_request_parts(parts: &mut Parts, _: &AppState) -> impl Future<Output = Result<Self, ApiError>> + Send {
-        ready(Parameters::of(parts).map(|all| Self(all.first("doAs"))))
+        ready(Parameters::of(parts).map(|all| Self(all.text("doAs").map(str::to_owned))))
     }
 }
 
@@ -97,11 +80,7 @@ impl FromRequestParts<AppState> for DryRun {
     type Rejection = ApiError;
 
     fn from_request_parts(parts: &mut Parts, _: &AppState) -> impl Future<Output = Result<Self, ApiError>> + Send {
-        ready(Parameters::of(parts).and_then(|all| match all.first("dryRun").as_deref() {
-            None | Some("false") => Ok(Self(false)),
-            Some("" | "true" | "All") => Ok(Self(true)),
-            Some(_) => Err(ApiError::bad_request("dryRun: must be true or false")),
-        }))
+        ready(Parameters::of(parts).and_then(|all| all.flag("dryRun")).map(Self))
     }
 }
 

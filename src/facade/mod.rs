@@ -89,6 +89,7 @@ struct Shared {
     progress: Progress,
     permits: Semaphore,
     streams: Streams,
+    logs: logs::Index,
 }
 
 type AppState = Arc<Shared>;
@@ -107,6 +108,7 @@ impl Facade {
             streams: Streams::new(config.limits.streams, CancellationToken::new()),
             client: clients.own.clone(),
             auth: Auth::new(clients, &config),
+            logs: logs::Index::default(),
             config,
         };
         Self { state: Arc::new(state) }

@@ -16,7 +16,7 @@ use tracing::{info, warn};
 
 use super::auth::LoggedUser;
 use super::error::{ApiError, Cause};
-use super::{AppState, batches, list, requested_by, ui};
+use super::{AppState, batches, list, logs, requested_by, ui};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const NO_PAGE: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'; sandbox");
@@ -44,7 +44,7 @@ fn routes(base: &str) -> Router<AppState> {
         .route(&format!("{base}/"), collection())
         .route(&format!("{base}/{{id}}"), get(batches::read).delete(batches::delete))
         .route(&format!("{base}/{{id}}/state"), get(batches::read_state))
-        .route(&format!("{base}/{{id}}/log"), get(batches::read_log))
+        .route(&format!("{base}/{{id}}/log"), get(logs::read))
         .route(&format!("{base}/{{id}}/ui"), get(ui::enter))
         .route(&format!("{base}/{{id}}/ui/"), get(ui::show))
         .route(&format!("{base}/{{id}}/ui/{{*path}}"), get(ui::show))

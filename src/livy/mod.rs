@@ -22,7 +22,7 @@ pub use links::{HistoryUrl, HistoryUrlError, Links};
 pub use paging::{BadInteger, LogWindow};
 pub use paging::{DEFAULT_SIZE, MAX_LIST_SIZE, MAX_LOG_LINES, list_range, log_window, parse_int};
 pub use proxy_user::{may_not_impersonate, on_behalf};
-pub use query::{BadQuery, BatchFilter, ListQuery, wants_watch};
+pub use query::{BadQuery, BatchFilter, ListQuery, flag, parameter};
 pub use request::{BatchRequest, FIELDS};
 pub use state::LivyState;
 pub use view::BatchView;

@@ -24,9 +24,9 @@ pub enum BadQuery {
     /// `order`.
     #[error("order: '{0}' is not known; send 'latest' for the latest first, or leave it out")]
     Order(String),
-    /// `watch`.
-    #[error("watch: '{0}' is neither true nor false")]
-    Watch(String),
+    /// `watch`, `follow` or `dryRun`.
+    #[error("{0}: '{1}' is neither true nor false")]
+    Flag(&'static str, String),
 }
 
 fn state_names() -> String {
@@ -50,17 +50,17 @@ pub struct ListQuery {
 impl ListQuery {
     /// Reads the parameters of a query, which are decoded already.
     pub fn parse(parameters: &[(String, String)]) -> Result<Self, BadQuery> {
-        let integer = |name| first(parameters, name).map(parse_int).transpose();
+        let integer = |name| parameter(parameters, name).map(parse_int).transpose();
         Ok(Self {
             from: integer("from")?,
             size: integer("size")?,
             filter: BatchFilter::parse(parameters)?,
-            latest_first: match first(parameters, "order") {
+            latest_first: match parameter(parameters, "order") {
                 None => false,
                 Some("latest") => true,
                 Some(other) => return Err(BadQuery::Order(shown(other))),
             },
-            watch: wants_watch(parameters)?,
+            watch: flag(parameters, "watch")?,
         })
     }
 
@@ -72,12 +72,12 @@ impl ListQuery {
     }
 }
 
-/// Whether a query asks to be told of changes.
-pub fn wants_watch(parameters: &[(String, String)]) -> Result<bool, BadQuery> {
-    match first(parameters, "watch") {
+/// A parameter that is true or false, and false where it is not given.
+pub fn flag(parameters: &[(String, String)], name: &'static str) -> Result<bool, BadQuery> {
+    match parameter(parameters, name) {
         None | Some("false") => Ok(false),
         Some("true") => Ok(true),
-        Some(other) => Err(BadQuery::Watch(shown(other))),
+        Some(other) => Err(BadQuery::Flag(name, shown(other))),
     }
 }
 
@@ -95,9 +95,9 @@ impl BatchFilter {
     fn parse(parameters: &[(String, String)]) -> Result<Self, BadQuery> {
         Ok(Self {
             states: states(parameters)?,
-            name: first(parameters, "name").map(str::to_owned),
-            owner: first(parameters, "owner").map(str::to_owned),
-            created_after: first(parameters, "createdAfter").map(seconds).transpose()?,
+            name: parameter(parameters, "name").map(str::to_owned),
+            owner: parameter(parameters, "owner").map(str::to_owned),
+            created_after: parameter(parameters, "createdAfter").map(seconds).transpose()?,
         })
     }
 
@@ -119,7 +119,9 @@ impl BatchFilter {
     }
 }
 
-fn first<'a>(parameters: &'a [(String, String)], name: &str) -> Option<&'a str> {
+/// A parameter of the query. The first of a name counts.
+#[must_use]
+pub fn parameter<'a>(parameters: &'a [(String, String)], name: &str) -> Option<&'a str> {
     parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
 }
 

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::LocalObjectReference;
 
-use super::{CONF_DIR, Defaults, EXECUTOR_CONTAINER, EXECUTOR_TEMPLATE_FILE, ValidatedBatch};
+use super::{CONF_DIR, Defaults, EXECUTOR_TEMPLATE_FILE, ValidatedBatch};
 use crate::api::jvm_size::parse_mib;
 use crate::api::validation::Problem;
-use crate::api::{ContainerResources, SparkBatchSpec};
+use crate::api::{ContainerResources, EXECUTOR_CONTAINER, SparkBatchSpec};
 use crate::spark::{Language, Origin, SparkConf, in_image};
 
 /// Defaults that any batch may override.

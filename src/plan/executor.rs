@@ -6,7 +6,8 @@
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::{EXECUTOR_CONTAINER, ValidatedBatch, pod};
+use super::{ValidatedBatch, pod};
+use crate::api::EXECUTOR_CONTAINER;
 
 /// The template, as the text of a file. JSON is YAML, and is written the same way by every version.
 pub(super) fn template(batch: &ValidatedBatch) -> String {

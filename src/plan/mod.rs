@@ -27,8 +27,6 @@ const PROPERTIES_FILE: &str = "spark.properties";
 const EXECUTOR_TEMPLATE_FILE: &str = "executor-pod-template.yaml";
 /// What the keys of the Secret start with that hold variables of the driver's environment; the name follows.
 const ENV_KEY_PREFIX: &str = "env.";
-/// Name of the executors' container. Spark: `Constants.DEFAULT_EXECUTOR_CONTAINER_NAME`.
-const EXECUTOR_CONTAINER: &str = "spark-kubernetes-executor";
 
 /// What the operator's administrator gives batches that do not say otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -14,6 +14,7 @@ use super::{
     gc::Deleted,
     kinds::{Kind, Target},
     list::Listing,
+    logs,
     ops::Write,
     reply::{Reply, metadata_only, other, review},
     select::Selector,
@@ -107,7 +108,7 @@ impl Incoming {
         match (self.call.verb, target.sub.as_deref()) {
             (_, Some("status")) if !kind.status => Err(ApiError::nowhere()),
             ("get", Some("log")) if kind.plural == "pods" => {
-                Ok(Reply::Text(state.log(kind, &key, &self.call.query)?))
+                Ok(Reply::Log(logs::read(server, state, kind, &key, &self.call.query)?))
             }
             ("get", None | Some("status")) => Ok(self.object(200, &*state.existing(kind, &key)?)),
             ("create", None) if kind.review => review(state, kind, body()?),

@@ -24,6 +24,7 @@ mod helpers;
 mod http;
 mod kinds;
 mod list;
+mod logs;
 mod ops;
 mod patch;
 mod pods;

@@ -10,6 +10,7 @@ use super::{calls::Call, error::ApiError, kinds::Kind, store::State};
 pub(super) enum Reply {
     Object(u16, Value),
     Text(String),
+    Log(Body),
     Stream(Body),
 }
 
@@ -81,6 +82,7 @@ pub(super) fn respond(outcome: Result<Reply, ApiError>) -> Response<Body> {
     let (code, (media, body)) = match outcome {
         Ok(Reply::Object(code, value)) => (code, json(&value)),
         Ok(Reply::Text(text)) => (200, ("text/plain", Body::from(text))),
+        Ok(Reply::Log(body)) => (200, ("text/plain", body)),
         Ok(Reply::Stream(body)) => (200, ("application/json", body)),
         Err(error) => {
             retry_after = error.retry_after;

@@ -14,7 +14,7 @@ use super::{
     faults::Faults,
     kinds::{KINDS, Kind},
     list::Snapshot,
-    pods::LogLine,
+    logs::{Follows, Log, LogKey},
     watch::Watches,
 };
 
@@ -71,7 +71,8 @@ pub(super) struct State {
     pub(super) applied: BTreeMap<Key, HashMap<(String, bool), Value>>,
     pub(super) admission: HashMap<&'static str, Admission>,
     pub(super) reviews: HashMap<&'static str, Review>,
-    pub(super) logs: HashMap<(String, String, String), Vec<LogLine>>,
+    pub(super) logs: HashMap<LogKey, Log>,
+    pub(super) follows: Follows,
     pub(super) faults: Faults,
     pub(super) calls: Vec<Call>,
     /// Number of the first of the calls kept.
@@ -102,6 +103,7 @@ impl State {
             admission: HashMap::new(),
             reviews: HashMap::new(),
             logs: HashMap::new(),
+            follows: Follows::default(),
             faults: Faults::default(),
             calls: Vec::new(),
             first_call: 0,
