@@ -4,16 +4,24 @@
 
 mod common;
 
+#[path = "facade/access.rs"]
+mod access;
 #[path = "facade/caches.rs"]
 mod caches;
 #[path = "facade/failures.rs"]
 mod failures;
+#[path = "facade/fuzz.rs"]
+mod fuzz;
 #[path = "facade/ids.rs"]
 mod ids;
 #[path = "facade/input.rs"]
 mod input;
 #[path = "facade/logs.rs"]
 mod logs;
+#[path = "facade/metrics.rs"]
+mod metrics;
+#[path = "facade/server.rs"]
+mod server;
 #[path = "facade/tenants.rs"]
 mod tenants;
 
@@ -27,6 +35,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use sparkbatch::facade::{Facade, FacadeConfig, Limits};
 use sparkbatch::ids::{IdAllocator, IdError, SAFETY_MARGIN};
+use sparkbatch::metrics::Metrics;
 use tower::ServiceExt as _;
 
 const NAMESPACE: &str = "spark";
@@ -52,7 +61,7 @@ fn config() -> FacadeConfig {
 
 fn unsynced(api: &ApiServer, config: FacadeConfig) -> Facade {
     let client = api.client_as("facade");
-    let facade = Facade::new(client.clone(), IdAllocator::new(client), config);
+    let facade = Facade::new(client.clone(), IdAllocator::new(client), config, &Metrics::default());
     let feeding = facade.clone();
     tokio::spawn(async move { feeding.feed().await });
     facade

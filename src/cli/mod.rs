@@ -8,6 +8,7 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 
 use clap::{Args, Parser, Subcommand};
+use kube::client::ClientBuilder;
 use kube::{Client, Config};
 use tokio_util::sync::CancellationToken;
 
@@ -15,6 +16,7 @@ use crate::admin::{self, Readiness};
 use crate::controller::ControllerConfig;
 use crate::facade::FacadeConfig;
 use crate::ids::IdAllocator;
+use crate::metrics::{ApiCalls, Metrics};
 use crate::telemetry::{self, LogFormat};
 use crate::{api, shutdown};
 
@@ -73,7 +75,7 @@ struct FacadeCommand {
 /// What every long-running command takes.
 #[derive(Debug, Args)]
 struct ProcessArgs {
-    /// Address of /livez and /readyz.
+    /// Address of /livez, /readyz and /metrics.
     #[arg(long, env = "SPARKBATCH_ADMIN_LISTEN", default_value = "127.0.0.1:8080")]
     admin_listen: SocketAddr,
     /// Log filter, as in 'info,kube=warn'.
@@ -113,10 +115,12 @@ async fn serve(
     let config = Config::infer().await?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), api_server = %config.cluster_url, "starting");
     let readiness = Readiness::default();
-    let ids = IdAllocator::new(once_only(config.clone())?);
+    let metrics = Metrics::default();
+    let calls = ApiCalls::new(&metrics);
+    let ids = IdAllocator::new(once_only(config.clone(), &calls)?);
     let controlling = async {
         if let Some(controller) = controller {
-            let client = Client::try_from(config.clone())?;
+            let client = counted(config.clone(), &calls)?;
             let ready = readiness.gate("controller");
             crate::controller::run(client, ids.clone(), controller, cancel.clone(), ready).await;
         }
@@ -124,14 +128,14 @@ async fn serve(
     };
     let facing = async {
         if let Some(facade) = facade {
-            let client = once_only(config.clone())?;
+            let client = once_only(config.clone(), &calls)?;
             let ready = readiness.gate("facade");
-            crate::facade::serve(client, ids.clone(), facade, cancel.clone(), ready).await?;
+            crate::facade::serve(client, ids.clone(), facade, &metrics, cancel.clone(), ready).await?;
         }
         Ok(())
     };
     let administrating = async {
-        let served = admin::serve(process.admin_listen, readiness.clone(), cancel.clone()).await;
+        let served = admin::serve(process.admin_listen, readiness.clone(), metrics.clone(), cancel.clone()).await;
         served.map_err(|error| format!("cannot serve {}: {error}", process.admin_listen).into())
     };
     tokio::try_join!(
@@ -145,9 +149,14 @@ async fn serve(
 
 /// A client that sends a request once: what a caller sees must not be a blind repetition of a create that the
 /// API server had already carried out.
-fn once_only(mut config: Config) -> Result<Client, kube::Error> {
+fn once_only(mut config: Config, calls: &ApiCalls) -> Result<Client, kube::Error> {
     config.default_retry = false;
-    Client::try_from(config)
+    counted(config, calls)
+}
+
+/// A client whose calls are counted.
+fn counted(config: Config, calls: &ApiCalls) -> Result<Client, kube::Error> {
+    Ok(ClientBuilder::try_from(config)?.with_layer(calls).build())
 }
 
 /// A part that fails ends the process, so that it is started again whole.

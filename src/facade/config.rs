@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use crate::server::ConnectionLimits;
+
 /// Who may call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AuthMode {
@@ -16,7 +18,10 @@ pub enum AuthMode {
 pub struct Limits {
     /// Longest request body, in bytes. etcd takes no object larger than 1.5 MiB.
     pub body_bytes: usize,
-    /// How long a request may take from its first byte to its answer.
+    /// Bytes of all request bodies that are held at once; what would be more is turned away. Parsed, they take
+    /// several times as much.
+    pub bodies_bytes: usize,
+    /// How long a request may take from the end of its head to the head of its answer.
     pub request: Duration,
     /// How long the body of a request may take to arrive.
     pub body_time: Duration,
@@ -26,20 +31,24 @@ pub struct Limits {
     pub in_flight: usize,
     /// Answers that go on at once: followed logs, watches, requests to Spark UIs.
     pub streams: usize,
-    /// How long requests in flight may go on after a shutdown begins.
-    pub drain: Duration,
+    /// Requests a second of one caller, who may send two seconds' at once; 0 for any number.
+    pub rate: u32,
+    /// Bounds on connections, and on what clients take for their part.
+    pub connections: ConnectionLimits,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
             body_bytes: 1024 * 1024,
+            bodies_bytes: 16 * 1024 * 1024,
             request: Duration::from_secs(30),
             body_time: Duration::from_secs(10),
             upstream: Duration::from_secs(10),
             in_flight: 512,
             streams: 256,
-            drain: Duration::from_secs(25),
+            rate: 0,
+            connections: ConnectionLimits::default(),
         }
     }
 }

@@ -15,7 +15,9 @@ mod batches;
 mod config;
 mod error;
 mod extract;
+mod layers;
 mod logs;
+mod metrics;
 mod router;
 mod store;
 mod streams;
@@ -28,7 +30,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::serve::ListenerExt as _;
 use kube::Client;
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -38,9 +39,13 @@ use tracing::{info, warn};
 
 pub use config::{AuthMode, FacadeConfig, Limits};
 
+use self::layers::Callers;
+use self::metrics::Counters;
 use self::store::{BatchCache, NamespaceCache, Progress};
 use self::streams::Streams;
 use crate::ids::IdAllocator;
+use crate::metrics::Metrics;
+use crate::server::{self, Connections};
 
 /// Why the facade cannot serve.
 #[derive(Debug, Error)]
@@ -59,9 +64,6 @@ pub enum FacadeError {
         /// Why.
         source: io::Error,
     },
-    /// The server broke.
-    #[error("the HTTP server failed")]
-    Serve(#[source] io::Error),
 }
 
 /// The facade of one process.
@@ -78,32 +80,46 @@ struct Shared {
     batches: BatchCache,
     namespaces: NamespaceCache,
     progress: Progress,
-    permits: Semaphore,
+    /// For requests in flight.
+    permits: Arc<Semaphore>,
+    /// For the bytes of request bodies.
+    bodies: Arc<Semaphore>,
     streams: Streams,
+    callers: Callers,
+    connections: Connections,
+    counters: Counters,
 }
 
 type AppState = Arc<Shared>;
 
 impl Facade {
     /// A facade that calls the API server through `client` and takes ids from `ids`, which a controller of the
-    /// same process shares.
+    /// same process shares. It shows in `metrics` what it does.
     ///
     /// Build the client from a [`kube::Config`] whose `default_retry` is false: the default repeats a POST that
     /// the API server answered with 429, 503 or 504, for minutes, while callers of the facade wait. They are
     /// told to try again instead.
     #[must_use]
-    pub fn new(client: Client, ids: IdAllocator, config: FacadeConfig) -> Self {
+    pub fn new(client: Client, ids: IdAllocator, config: FacadeConfig, metrics: &Metrics) -> Self {
+        let connections = Connections::new(config.limits.connections);
+        let semaphore = |permits: usize| Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)));
         let state = Shared {
             ids,
             batches: BatchCache::default(),
             namespaces: NamespaceCache::default(),
             progress: Progress::of(&config.namespaces),
-            permits: Semaphore::new(config.limits.in_flight.min(Semaphore::MAX_PERMITS)),
+            permits: semaphore(config.limits.in_flight),
+            bodies: semaphore(config.limits.bodies_bytes),
             streams: Streams::new(config.limits.streams, CancellationToken::new()),
+            callers: Callers::new(&config),
+            counters: Counters::new(metrics, &connections),
+            connections,
             client,
             config,
         };
-        Self { state: Arc::new(state) }
+        let state = Arc::new(state);
+        metrics::sample(metrics, &state);
+        Self { state }
     }
 
     /// The routes, in all their layers.
@@ -113,8 +129,8 @@ impl Facade {
 
     /// Feeds the caches; goes on until dropped. Until they are complete, requests are answered with 503.
     pub async fn feed(&self) {
-        let Shared { client, config, batches, namespaces, progress, .. } = &*self.state;
-        store::feed(client, &config.namespaces, batches, namespaces, progress).await;
+        let Shared { client, config, batches, namespaces, progress, counters, .. } = &*self.state;
+        store::feed(client, &config.namespaces, batches, namespaces, progress, counters).await;
     }
 
     /// Waits for the caches to be complete.
@@ -123,12 +139,13 @@ impl Facade {
     }
 }
 
-/// Serves until `cancel`, then lets requests in flight end within [`Limits::drain`]. Calls `ready` once the caches
+/// Serves until `cancel`, then lets requests in flight end, as long as the limits allow. Calls `ready` once the caches
 /// are complete. For the client, see [`Facade::new`].
 pub async fn serve(
     client: Client,
     ids: IdAllocator,
     config: FacadeConfig,
+    metrics: &Metrics,
     cancel: CancellationToken,
     ready: impl FnOnce() + Send,
 ) -> Result<(), FacadeError> {
@@ -137,31 +154,30 @@ pub async fn serve(
     }
     let address = config.listen;
     let listener = TcpListener::bind(address).await.map_err(|source| FacadeError::Bind { address, source })?;
-    let drain = config.limits.drain;
-    let facade = Facade::new(client, ids, config);
+    let facade = Facade::new(client, ids, config, metrics);
     info!(%address, "facade listens");
 
-    // Answers are small and written at once: nothing is gained by waiting for more to send.
-    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-    let server = axum::serve(listener, facade.router()).with_graceful_shutdown(cancel.clone().cancelled_owned());
+    let server = server::serve(listener, facade.router(), &facade.state.connections, cancel.clone());
     let announce = async {
         facade.synced().await;
         info!("facade is ready");
         ready();
         std::future::pending::<()>().await;
     };
-    let overdue = async {
+    let closing = async {
         cancel.cancelled().await;
         facade.state.streams.close();
-        tokio::time::sleep(drain).await;
+        std::future::pending::<()>().await;
     };
     tokio::select! {
-        result = server.into_future() => result.map_err(FacadeError::Serve),
-        () = overdue => {
-            warn!("requests were still in flight as the time to end them was over");
-            Ok(())
+        all_ended = server => {
+            if !all_ended {
+                warn!("requests were still in flight as the time to end them was over");
+            }
         }
-        () = facade.feed() => Ok(()),
-        () = announce => Ok(()),
+        () = closing => {}
+        () = facade.feed() => {}
+        () = announce => {}
     }
+    Ok(())
 }
