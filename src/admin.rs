@@ -1,4 +1,4 @@
-//! The port for the kubelet: is the process alive, and is it ready?
+//! The port for the cluster: is the process alive, is it ready, and what does it count?
 //!
 //! Alive and ready are different things: a process that waits for its caches, or for a definition that is
 //! not installed yet, is alive and says what it waits for.
@@ -10,9 +10,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+
+use crate::metrics::{self, Metrics};
+use crate::server::{self, ConnectionLimits, Connections};
+
+/// Connections at once: the kubelet's, and those of who collects metrics.
+const CONNECTIONS: usize = 64;
 
 /// What the process still waits for before it is ready.
 #[derive(Clone, Debug, Default)]
@@ -42,21 +50,36 @@ impl Readiness {
     }
 }
 
-/// `/livez` and `/readyz`.
-pub fn router(readiness: Readiness) -> Router {
+/// `/livez`, `/readyz` and `/metrics`.
+pub fn router(readiness: Readiness, metrics: Metrics) -> Router {
     Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(async |State(readiness): State<Readiness>| readiness.answer()))
         .with_state(readiness)
+        .route("/metrics", get(async move || show(&metrics)))
+}
+
+fn show(metrics: &Metrics) -> Response {
+    match metrics.text() {
+        Ok(text) => ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
 }
 
 /// Serves until `cancel` is cancelled.
 ///
 /// # Errors
 /// If the address cannot be bound.
-pub async fn serve(listen: SocketAddr, readiness: Readiness, cancel: CancellationToken) -> std::io::Result<()> {
+pub async fn serve(
+    listen: SocketAddr,
+    readiness: Readiness,
+    metrics: Metrics,
+    cancel: CancellationToken,
+) -> std::io::Result<()> {
     let listener = TcpListener::bind(listen).await?;
-    axum::serve(listener, router(readiness)).with_graceful_shutdown(cancel.cancelled_owned()).await
+    let limits = ConnectionLimits { connections: CONNECTIONS, ..ConnectionLimits::default() };
+    server::serve(listener, router(readiness, metrics), &Connections::new(limits), cancel).await;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -12,13 +12,15 @@ const MODULES: &[(&str, &[&str], bool)] = &[
     ("plan", &["api", "spark"], true),
     ("observe", &["api"], true),
     ("ids", &["api"], false),
+    ("metrics", &[], false),
+    ("server", &[], false),
     // plan: for dry runs alone.
-    ("facade", &["api", "livy", "plan", "ids"], false),
+    ("facade", &["api", "livy", "plan", "ids", "metrics", "server"], false),
     ("controller", &["api", "plan", "observe", "spark", "ids"], false),
-    ("admin", &[], false),
+    ("admin", &["metrics", "server"], false),
     ("shutdown", &[], false),
     ("telemetry", &[], false),
-    ("cli", &["admin", "api", "controller", "facade", "ids", "plan", "shutdown", "telemetry"], false),
+    ("cli", &["admin", "api", "controller", "facade", "ids", "metrics", "plan", "shutdown", "telemetry"], false),
     ("main", &["cli"], false),
     ("lib", &[], false),
 ];

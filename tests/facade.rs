@@ -4,6 +4,8 @@
 
 mod common;
 
+#[path = "facade/access.rs"]
+mod access;
 #[path = "facade/auth.rs"]
 mod auth;
 #[path = "facade/auth_cache.rs"]
@@ -12,18 +14,24 @@ mod auth_cache;
 mod caches;
 #[path = "facade/failures.rs"]
 mod failures;
+#[path = "facade/fuzz.rs"]
+mod fuzz;
 #[path = "facade/ids.rs"]
 mod ids;
 #[path = "facade/input.rs"]
 mod input;
 #[path = "facade/logs.rs"]
 mod logs;
+#[path = "facade/metrics.rs"]
+mod metrics;
 #[path = "facade/proxy_users.rs"]
 mod proxy_users;
 #[path = "facade/reads.rs"]
 mod reads;
 #[path = "facade/rights.rs"]
 mod rights;
+#[path = "facade/server.rs"]
+mod server;
 #[path = "facade/submit.rs"]
 mod submit;
 #[path = "facade/tenants.rs"]
@@ -43,6 +51,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use sparkbatch::facade::{AuthMode, Clients, Facade, FacadeConfig, Limits};
 use sparkbatch::ids::{IdAllocator, IdError, SAFETY_MARGIN};
+use sparkbatch::metrics::Metrics;
 use tower::ServiceExt as _;
 
 const NAMESPACE: &str = "spark";
@@ -73,7 +82,7 @@ fn clients(api: &ApiServer) -> Clients {
 
 fn unsynced(api: &ApiServer, config: FacadeConfig) -> Facade {
     let clients = clients(api);
-    let facade = Facade::new(clients.clone(), IdAllocator::new(clients.own), config);
+    let facade = Facade::new(clients.clone(), IdAllocator::new(clients.own), config, &Metrics::default());
     let feeding = facade.clone();
     tokio::spawn(async move { feeding.feed().await });
     facade

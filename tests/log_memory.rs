@@ -83,8 +83,12 @@ async fn a_log_of_a_gigabyte_costs_no_more_than_eight_mebibytes() {
     let limits = Limits { request: Duration::from_secs(600), ..Limits::default() };
     let config =
         FacadeConfig { limits, auth: AuthMode::None, default_namespace: NAMESPACE.into(), ..FacadeConfig::default() };
-    let facade =
-        Facade::new(Clients { own: client.clone(), anonymous: client.clone() }, IdAllocator::new(client), config);
+    let facade = Facade::new(
+        Clients { own: client.clone(), anonymous: client.clone() },
+        IdAllocator::new(client),
+        config,
+        &sparkbatch::metrics::Metrics::default(),
+    );
     let feeding = facade.clone();
     tokio::spawn(async move { feeding.feed().await });
     facade.synced().await;

@@ -6,11 +6,15 @@ use clap::Args;
 
 use super::Failure;
 use crate::api::redaction::{self, Redaction};
-use crate::facade::{AuthMode, ExternalUrl, FacadeConfig, HistoryUrl, ProxyUsers};
+use crate::facade::{AuthMode, ExternalUrl, FacadeConfig, HistoryUrl, Limits, ProxyUsers};
 use crate::plan::Defaults;
 
 const HISTORY_HELP: &str = "URL of an application in a Spark history server, for batches that have ended. {app_id}, \
                             {namespace}, {id} and {name} in it stand for the batch's own";
+
+/// Requests a second of one caller: many more than who polls a thousand batches needs, and few enough that one caller
+/// leaves the service to others.
+const RATE: u32 = 200;
 
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "they are flags")]
@@ -24,6 +28,10 @@ pub(super) struct FacadeArgs {
     /// Who may have a batch run on behalf of another user (proxyUser, doAs).
     #[arg(long, env = "SPARKBATCH_PROXY_USER", value_enum, default_value = "refuse")]
     proxy_user: ProxyUsers,
+    /// Requests a second of one caller, who is known by its token; 0 for any number. [default: 200; any number with
+    /// --auth none, where callers cannot be told apart]
+    #[arg(long, env = "SPARKBATCH_RATE_LIMIT")]
+    rate_limit: Option<u32>,
     /// Namespace of /batches.
     #[arg(long, env = "SPARKBATCH_DEFAULT_NAMESPACE", default_value = "default")]
     default_namespace: String,
@@ -53,6 +61,7 @@ pub(super) struct FacadeArgs {
 
 impl FacadeArgs {
     pub(super) fn config(self, defaults: Defaults) -> Result<FacadeConfig, Failure> {
+        let rate = self.rate_limit.unwrap_or(if self.auth == AuthMode::None { 0 } else { RATE });
         let redaction = Redaction::new(&self.secret_conf_pattern);
         Ok(FacadeConfig {
             listen: self.listen,
@@ -67,6 +76,7 @@ impl FacadeArgs {
             defaults,
             external_url: self.external_url,
             history_url: self.history_url_template,
+            limits: Limits { rate, ..Limits::default() },
             ..FacadeConfig::default()
         })
     }
@@ -90,8 +100,11 @@ mod tests {
 
     #[test]
     fn what_is_not_said_is_the_default_and_lets_nobody_in_unknown() {
-        assert_eq!(config(&[]), FacadeConfig::default());
+        let limits = Limits { rate: RATE, ..Limits::default() };
+        assert_eq!(config(&[]), FacadeConfig { limits, ..FacadeConfig::default() });
         assert_eq!(config(&[]).auth, AuthMode::Kubernetes);
+        // Callers that cannot be told apart are not held to the share of one.
+        assert_eq!(config(&["--auth", "none"]).limits.rate, 0);
     }
 
     #[test]

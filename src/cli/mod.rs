@@ -9,6 +9,7 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 
 use clap::{Args, Parser, Subcommand};
+use kube::client::ClientBuilder;
 use kube::{Client, Config};
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +17,7 @@ use crate::admin::{self, Readiness};
 use crate::controller::ControllerConfig;
 use crate::facade::{Clients, FacadeConfig};
 use crate::ids::IdAllocator;
+use crate::metrics::{ApiCalls, Metrics};
 use crate::telemetry::{self, LogFormat};
 use crate::{api, shutdown};
 
@@ -81,7 +83,7 @@ struct FacadeCommand {
 /// What every long-running command takes.
 #[derive(Debug, Args)]
 struct ProcessArgs {
-    /// Address of /livez and /readyz.
+    /// Address of /livez, /readyz and /metrics.
     #[arg(long, env = "SPARKBATCH_ADMIN_LISTEN", default_value = "127.0.0.1:8080")]
     admin_listen: SocketAddr,
     /// Log filter, as in 'info,kube=warn'.
@@ -131,10 +133,12 @@ async fn serve(
     let config = Config::infer().await?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), api_server = %config.cluster_url, "starting");
     let readiness = Readiness::default();
-    let ids = IdAllocator::new(once_only(&config).try_into()?);
+    let metrics = Metrics::default();
+    let calls = ApiCalls::new(&metrics);
+    let ids = IdAllocator::new(counted(once_only(&config), &calls)?);
     let controlling = async {
         if let Some(controller) = controller {
-            let client = Client::try_from(config.clone())?;
+            let client = counted(config.clone(), &calls)?;
             let ready = readiness.gate("controller");
             crate::controller::run(client, ids.clone(), controller, cancel.clone(), ready).await;
         }
@@ -142,14 +146,14 @@ async fn serve(
     };
     let facing = async {
         if let Some(facade) = facade {
-            let clients = Clients::try_from(once_only(&config))?;
+            let clients = Clients::build(&once_only(&config), |config| counted(config, &calls))?;
             let ready = readiness.gate("facade");
-            crate::facade::serve(clients, ids.clone(), facade, cancel.clone(), ready).await?;
+            crate::facade::serve(clients, ids.clone(), facade, &metrics, cancel.clone(), ready).await?;
         }
         Ok(())
     };
     let administrating = async {
-        let served = admin::serve(process.admin_listen, readiness.clone(), cancel.clone()).await;
+        let served = admin::serve(process.admin_listen, readiness.clone(), metrics.clone(), cancel.clone()).await;
         served.map_err(|error| format!("cannot serve {}: {error}", process.admin_listen).into())
     };
     tokio::try_join!(
@@ -167,6 +171,11 @@ fn once_only(config: &Config) -> Config {
     let mut config = config.clone();
     config.default_retry = false;
     config
+}
+
+/// A client whose calls are counted.
+fn counted(config: Config, calls: &ApiCalls) -> Result<Client, kube::Error> {
+    Ok(ClientBuilder::try_from(config)?.with_layer(calls).build())
 }
 
 /// A part that fails ends the process, so that it is started again whole.

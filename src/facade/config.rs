@@ -9,6 +9,7 @@ use super::external::ExternalUrl;
 use crate::api::redaction::Redaction;
 use crate::livy::{HistoryUrl, Links};
 use crate::plan::Defaults;
+use crate::server::ConnectionLimits;
 
 /// Who may call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -37,7 +38,10 @@ pub enum ProxyUsers {
 pub struct Limits {
     /// Longest request body, in bytes. etcd takes no object larger than 1.5 MiB.
     pub body_bytes: usize,
-    /// How long a request may take from its first byte to its answer.
+    /// Bytes of all request bodies that are held at once; what would be more is turned away. Parsed, they take
+    /// several times as much.
+    pub bodies_bytes: usize,
+    /// How long a request may take from the end of its head to the head of its answer.
     pub request: Duration,
     /// How long the body of a request may take to arrive.
     pub body_time: Duration,
@@ -49,8 +53,10 @@ pub struct Limits {
     pub streams: usize,
     /// Bounds on requests to Spark UIs.
     pub ui: UiLimits,
-    /// How long requests in flight may go on after a shutdown begins.
-    pub drain: Duration,
+    /// Requests a second of one caller, who may send two seconds' at once; 0 for any number.
+    pub rate: u32,
+    /// Bounds on connections, and on what clients take for their part.
+    pub connections: ConnectionLimits,
 }
 
 /// Bounds on what a driver can make the process wait for: it runs what its submitter wrote.
@@ -75,13 +81,15 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             body_bytes: 1024 * 1024,
+            bodies_bytes: 16 * 1024 * 1024,
             request: Duration::from_secs(30),
             body_time: Duration::from_secs(10),
             upstream: Duration::from_secs(10),
             in_flight: 512,
             streams: 256,
             ui: UiLimits::default(),
-            drain: Duration::from_secs(25),
+            rate: 0,
+            connections: ConnectionLimits::default(),
         }
     }
 }

@@ -1,15 +1,18 @@
 //! What handlers take from a request, with errors in Livy's shape.
 
 use std::future::ready;
+use std::sync::Arc;
 
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Query, RawPathParams, Request};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, StatusCode};
+use http_body_util::BodyExt as _;
 
 use super::AppState;
 use super::error::ApiError;
+use super::layers::held;
 use crate::livy;
 
 /// Parameters of the path, each decoded once.
@@ -96,36 +99,42 @@ impl FromRequest<AppState> for BatchJson {
         refuse_forms(request.headers())?;
         refuse_other_sites(request.headers())?;
         let limits = &state.config.limits;
-        let too_large = || {
-            let text = format!("the body is larger than {} bytes: put large inputs in files", limits.body_bytes);
-            ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, text)
-        };
         let declared = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         if declared.is_some_and(|length: u64| length > limits.body_bytes as u64) {
-            return Err(too_large());
+            return Err(too_large(limits.body_bytes));
         }
-        match tokio::time::timeout(limits.body_time, read(request.into_body(), limits.body_bytes)).await {
-            Ok(Ok(Some(bytes))) => Ok(Self(bytes)),
-            Ok(Ok(None)) => Err(too_large()),
-            Ok(Err(error)) => Err(ApiError::bad_request("the body broke off").because(error)),
+        match tokio::time::timeout(limits.body_time, read(request.into_body(), state)).await {
+            Ok(bytes) => bytes.map(Self),
             Err(_) => Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time")),
         }
     }
 }
 
-/// The whole body; `None` if it is longer than `limit`.
-async fn read(body: Body, limit: usize) -> Result<Option<Bytes>, axum::Error> {
-    // One byte more than allowed tells a body that is too long from one that broke off.
-    match to_bytes(body, limit.saturating_add(1)).await {
-        Ok(bytes) => Ok(Some(bytes).filter(|bytes| bytes.len() <= limit)),
-        Err(error) if is_length_limit(&error) => Ok(None),
-        Err(error) => Err(error),
+/// The whole body, which holds its share of the room for bodies.
+async fn read(mut body: Body, state: &AppState) -> Result<Bytes, ApiError> {
+    let limit = state.config.limits.body_bytes;
+    let full = || {
+        state.counters.rejected("bodies");
+        ApiError::unavailable("too many large requests at once; try again")
+    };
+    let mut bytes = Vec::new();
+    let mut room = Arc::clone(&state.bodies).try_acquire_many_owned(0).map_err(|_| full())?;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| ApiError::bad_request("the body broke off").because(error))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if data.len() > limit - bytes.len() {
+            return Err(too_large(limit));
+        }
+        let permits = u32::try_from(data.len()).unwrap_or(u32::MAX);
+        room.merge(Arc::clone(&state.bodies).try_acquire_many_owned(permits).map_err(|_| full())?);
+        bytes.extend_from_slice(&data);
     }
+    Ok(held(bytes.into(), room))
 }
 
-fn is_length_limit(error: &axum::Error) -> bool {
-    // The error's type is that of a crate that is no dependency of this one.
-    std::error::Error::source(error).is_some_and(|source| source.to_string() == "length limit exceeded")
+fn too_large(limit: usize) -> ApiError {
+    let text = format!("the body is larger than {limit} bytes: put large inputs in files");
+    ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, text)
 }
 
 /// A page of another site can have a browser send plain text anywhere: to a port of this machine that asks for nothing,

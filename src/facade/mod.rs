@@ -20,9 +20,10 @@ mod error;
 mod etag;
 mod external;
 mod extract;
+mod layers;
 mod list;
 mod logs;
-mod requested_by;
+mod metrics;
 mod router;
 mod store;
 mod streams;
@@ -37,7 +38,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::serve::ListenerExt as _;
 use kube::Client;
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -50,10 +50,14 @@ pub use config::{AuthMode, FacadeConfig, Limits, ProxyUsers, UiLimits};
 pub use external::{ExternalUrl, ExternalUrlError};
 
 use self::auth::Auth;
+use self::layers::Callers;
+use self::metrics::Counters;
 use self::store::{BatchCache, NamespaceCache, Progress};
 use self::streams::Streams;
 use crate::ids::IdAllocator;
 pub use crate::livy::{HistoryUrl, HistoryUrlError};
+use crate::metrics::Metrics;
+use crate::server::{self, Connections};
 
 /// Why the facade cannot serve.
 #[derive(Debug, Error)]
@@ -66,9 +70,6 @@ pub enum FacadeError {
         /// Why.
         source: io::Error,
     },
-    /// The server broke.
-    #[error("the HTTP server failed")]
-    Serve(#[source] io::Error),
 }
 
 /// The facade of one process.
@@ -87,31 +88,45 @@ struct Shared {
     batches: BatchCache,
     namespaces: NamespaceCache,
     progress: Progress,
-    permits: Semaphore,
+    /// For requests in flight.
+    permits: Arc<Semaphore>,
+    /// For the bytes of request bodies.
+    bodies: Arc<Semaphore>,
     streams: Streams,
     logs: logs::Index,
+    callers: Callers,
+    connections: Connections,
+    counters: Counters,
 }
 
 type AppState = Arc<Shared>;
 
 impl Facade {
     /// A facade that calls the API server through `clients` and takes ids from `ids`, which a controller of the
-    /// same process shares.
+    /// same process shares. It shows in `metrics` what it does.
     #[must_use]
-    pub fn new(clients: Clients, ids: IdAllocator, config: FacadeConfig) -> Self {
+    pub fn new(clients: Clients, ids: IdAllocator, config: FacadeConfig, metrics: &Metrics) -> Self {
+        let connections = Connections::new(config.limits.connections);
+        let semaphore = |permits: usize| Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)));
         let state = Shared {
             ids,
             batches: BatchCache::default(),
             namespaces: NamespaceCache::default(),
             progress: Progress::of(&config.namespaces),
-            permits: Semaphore::new(config.limits.in_flight.min(Semaphore::MAX_PERMITS)),
+            permits: semaphore(config.limits.in_flight),
+            bodies: semaphore(config.limits.bodies_bytes),
             streams: Streams::new(config.limits.streams, CancellationToken::new()),
             client: clients.own.clone(),
             auth: Auth::new(clients, &config),
             logs: logs::Index::default(),
+            callers: Callers::new(&config),
+            counters: Counters::new(metrics, &connections),
+            connections,
             config,
         };
-        Self { state: Arc::new(state) }
+        let state = Arc::new(state);
+        metrics::sample(metrics, &state);
+        Self { state }
     }
 
     /// The routes, in all their layers.
@@ -121,8 +136,8 @@ impl Facade {
 
     /// Feeds the caches; goes on until dropped. Until they are complete, requests are answered with 503.
     pub async fn feed(&self) {
-        let Shared { client, config, batches, namespaces, progress, .. } = &*self.state;
-        store::feed(client, &config.namespaces, batches, namespaces, progress).await;
+        let Shared { client, config, batches, namespaces, progress, counters, .. } = &*self.state;
+        store::feed(client, &config.namespaces, batches, namespaces, progress, counters).await;
     }
 
     /// Waits for the caches to be complete.
@@ -131,45 +146,45 @@ impl Facade {
     }
 }
 
-/// Serves until `cancel`, then lets requests in flight end within [`Limits::drain`]. Calls `ready` once the caches
+/// Serves until `cancel`, then lets requests in flight end, as long as the limits allow. Calls `ready` once the caches
 /// are complete.
 pub async fn serve(
     clients: Clients,
     ids: IdAllocator,
     config: FacadeConfig,
+    metrics: &Metrics,
     cancel: CancellationToken,
     ready: impl FnOnce() + Send,
 ) -> Result<(), FacadeError> {
     let address = config.listen;
     let listener = TcpListener::bind(address).await.map_err(|source| FacadeError::Bind { address, source })?;
-    let drain = config.limits.drain;
     if config.auth == AuthMode::None && !address.ip().to_canonical().is_loopback() {
         warn!(%address, "no authentication: whoever reaches this address may submit, read and delete batches");
     }
-    let facade = Facade::new(clients, ids, config);
+    let facade = Facade::new(clients, ids, config, metrics);
     info!(%address, "facade listens");
 
-    // Answers are small and written at once: nothing is gained by waiting for more to send.
-    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-    let server = axum::serve(listener, facade.router()).with_graceful_shutdown(cancel.clone().cancelled_owned());
+    let server = server::serve(listener, facade.router(), &facade.state.connections, cancel.clone());
     let announce = async {
         facade.synced().await;
         info!("facade is ready");
         ready();
         std::future::pending::<()>().await;
     };
-    let overdue = async {
+    let closing = async {
         cancel.cancelled().await;
         facade.state.streams.close();
-        tokio::time::sleep(drain).await;
+        std::future::pending::<()>().await;
     };
     tokio::select! {
-        result = server.into_future() => result.map_err(FacadeError::Serve),
-        () = overdue => {
-            warn!("requests were still in flight as the time to end them was over");
-            Ok(())
+        all_ended = server => {
+            if !all_ended {
+                warn!("requests were still in flight as the time to end them was over");
+            }
         }
-        () = facade.feed() => Ok(()),
-        () = announce => Ok(()),
+        () = closing => {}
+        () = facade.feed() => {}
+        () = announce => {}
     }
+    Ok(())
 }

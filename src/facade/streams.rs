@@ -34,6 +34,11 @@ impl Streams {
         Ok(Permit { _permit: permit, closing: self.closing.clone() })
     }
 
+    /// Streams that may yet be opened.
+    pub(super) fn free(&self) -> usize {
+        self.permits.available_permits()
+    }
+
     /// Tells every stream to end.
     pub(super) fn close(&self) {
         self.closing.cancel();

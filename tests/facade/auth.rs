@@ -311,8 +311,8 @@ async fn of_the_facades_own_account_callers_get_nothing() {
     tokio::spawn(async move { axum::serve(listener, served.router("socket")).await });
     let mut config = kube::Config::new(url.parse().unwrap());
     config.auth_info.token = Some("t0k-facade".to_owned().into());
-    let clients = Clients::try_from(config).unwrap();
-    let facade = Facade::new(clients.clone(), IdAllocator::new(clients.own.clone()), guarded());
+    let clients = Clients::build(&config, kube::Client::try_from).unwrap();
+    let facade = Facade::new(clients.clone(), IdAllocator::new(clients.own.clone()), guarded(), &Metrics::default());
     let feeding = facade.clone();
     tokio::spawn(async move { feeding.feed().await });
     facade.synced().await;

@@ -41,17 +41,37 @@ async fn a_name_that_is_taken_is_left_alone() {
 }
 
 #[rstest]
-#[case("create", "sparkbatches")]
-#[case("create", "configmaps")]
+#[case("create", "sparkbatches", "POST", APACHE)]
+#[case("create", "configmaps", "POST", APACHE)]
+#[case("get", "configmaps", "POST", APACHE)]
+#[case("get", "sparkbatches", "GET", "/batches/2")]
+#[case("get", "sparkbatches", "GET", "/batches/2/state")]
+#[case("get", "sparkbatches", "DELETE", "/batches/2")]
+#[case("delete", "sparkbatches", "DELETE", "/batches/1")]
+#[case("get", "pods/log", "GET", "/batches/1/log")]
+#[case("get", "namespaces", "GET", "/namespaces/new/batches")]
+#[case("list", "namespaces", "GET", "/v3/analytics_engines/new/livy/batches")]
 #[tokio::test]
-async fn what_the_api_server_says_of_load_is_passed_on(#[case] verb: &str, #[case] resource: &str) {
+async fn what_the_api_server_says_of_load_is_passed_on(
+    #[case] verb: &str,
+    #[case] resource: &str,
+    #[case] method: &str,
+    #[case] path: &str,
+) {
     let api = api_server();
     let router = facade(&api).await;
+    api.insert(
+        "sparkbatches",
+        json!({ "metadata": { "namespace": NAMESPACE, "name": "batch-1" }, "spec": { "file": "/a.py" },
+            "status": { "id": 1, "phase": "Running", "driver": { "podName": "driver", "podUid": "u" } } }),
+    );
+    caught_up(&api).await;
     api.inject(Fault::on(verb, resource).answer_retry_after(429, 7));
-    let answer = post(&router, APACHE, JOB).await;
-    assert_eq!(answer.status, 429);
+    let answer = call(&router, method, path, JOB).await;
+    assert_eq!(answer.status, 429, "{}", answer.text);
     assert_eq!(answer.header("retry-after"), "7");
-    assert_eq!(api.list("sparkbatches", NAMESPACE).len(), 0);
+    assert!(answer.msg().contains("is overloaded"), "{}", answer.text);
+    assert_eq!(api.list("sparkbatches", NAMESPACE).len(), 1);
 }
 
 #[rstest]
@@ -111,15 +131,16 @@ async fn the_server_says_when_it_is_ready_and_ends_when_told() {
     let config = FacadeConfig { listen: "127.0.0.1:0".parse().unwrap(), ..config() };
     let cancel = tokio_util::sync::CancellationToken::new();
     let (ready, is_ready) = tokio::sync::oneshot::channel();
-    let serving = tokio::spawn(sparkbatch::facade::serve(
-        clients.clone(),
-        IdAllocator::new(clients.own),
-        config,
-        cancel.clone(),
-        move || {
+    let serving = tokio::spawn({
+        let cancel = cancel.clone();
+        let ready = move || {
             let _ = ready.send(());
-        },
-    ));
+        };
+        async move {
+            let ids = IdAllocator::new(clients.own.clone());
+            sparkbatch::facade::serve(clients, ids, config, &Metrics::default(), cancel, ready).await
+        }
+    });
     is_ready.await.unwrap();
     cancel.cancel();
     serving.await.unwrap().unwrap();

@@ -187,3 +187,86 @@ async fn a_request_has_an_id_and_a_caller_may_choose_it() {
     let answer = get(&router, "/nothing").await;
     assert_eq!((answer.header("x-request-id").len(), answer.header("x-content-type-options")), (32, "nosniff"));
 }
+
+#[rstest]
+#[case::list("[", "]")]
+#[case::object("{\"a\":", "}")]
+#[tokio::test]
+async fn a_body_nested_ten_thousand_deep_is_refused_at_once(#[case] open: &str, #[case] close: &str) {
+    let api = api_server();
+    let router = facade(&api).await;
+    let deep = format!("{}1{}", open.repeat(10_000), close.repeat(10_000));
+    let endless = open.repeat(100_000);
+    for body in [
+        deep.clone(),
+        endless.clone(),
+        format!(r#"{{"file":"/a.py","args":{deep}}}"#),
+        format!(r#"{{"file":"/a.py","conf":{{"spark.a":{deep}}}}}"#),
+        format!(r#"{{"file":"/a.py","unknown":{deep}}}"#),
+        format!(r#"{{"file":"/a.py","conf":{endless}"#),
+    ] {
+        let started = std::time::Instant::now();
+        let answer = post(&router, APACHE, body).await;
+        assert_eq!(answer.status, 400, "{}", answer.text);
+        assert!(started.elapsed() < Duration::from_secs(1) && answer.text.len() < 1000);
+    }
+    assert_eq!(api.writes(), Vec::<String>::new());
+}
+
+#[rstest]
+#[case::invalid_utf8(b"{\"file\":\"/\xff.py\"}")]
+#[case::invalid_utf8_in_a_key(b"{\"file\":\"/a.py\",\"\xc3\x28\":1}")]
+#[case::invalid_utf8_outside(b"\xff{\"file\":\"/a.py\"}")]
+#[case::half_a_surrogate_pair(br#"{"file":"/\ud800.py"}"#)]
+#[case::utf16(b"{\0\"\0f\0i\0l\0e\0\"\0:\0\"\0/\0a\0\"\0}\0")]
+#[case::nul(b"{\"file\":\"/a\0.py\"}")]
+#[case::nul_escaped(br#"{"file":"/a\u0000.py"}"#)]
+#[case::two_bodies(br#"{"file":"/a.py"}{"file":"/a.py"}"#)]
+#[case::key_twice_in_conf(br#"{"file":"/a.py","conf":{"spark.a":"1","spark.a":"2"}}"#)]
+#[case::gzip(b"\x1f\x8b\x08\0\0\0\0\0\0\x03")]
+#[tokio::test]
+async fn a_body_that_is_no_text_or_says_two_things_is_refused(#[case] body: &'static [u8]) {
+    let api = api_server();
+    let router = facade(&api).await;
+    for path in [INSTANCE, APACHE] {
+        let answer = post(&router, path, body).await;
+        assert_eq!(answer.status, 400, "{}", answer.text);
+        assert!(!answer.msg().is_empty());
+    }
+    assert_eq!(api.writes(), Vec::<String>::new());
+}
+
+#[rstest]
+#[case(&["gzip"], 415)]
+#[case(&["GZIP"], 415)]
+#[case(&["identity, br"], 415)]
+#[case(&["identity", "deflate"], 415)]
+#[case(&["nonsense"], 415)]
+#[case(&["identity"], 201)]
+#[case(&["Identity, identity"], 201)]
+#[case(&[""], 201)]
+#[tokio::test]
+async fn a_body_is_taken_as_it_is_and_never_unpacked(#[case] encodings: &[&str], #[case] status: u16) {
+    let api = api_server();
+    let router = facade(&api).await;
+    let request =
+        encodings.iter().fold(Request::post(APACHE), |request, value| request.header("content-encoding", *value));
+    let answer = send(&router, request.body(Body::from(JOB)).unwrap()).await;
+    assert_eq!(answer.status, status, "{}", answer.text);
+    if status == 415 {
+        assert_eq!(answer.header("accept-encoding"), "identity");
+        assert!(answer.msg().contains("Content-Encoding"));
+    }
+}
+
+#[tokio::test]
+async fn a_name_forges_no_header() {
+    let router = facade(&api_server()).await;
+    let body = r#"{"file":"/a.py","name":"a\r\nx-forged: 1"}"#;
+    let answer = post(&router, APACHE, body).await;
+    assert!(!answer.headers.contains_key("x-forged"), "{:?}", answer.headers);
+    let answer = get(&router, "/batches/1%0d%0ax-forged:%201").await;
+    assert_eq!((answer.status, answer.headers.contains_key("x-forged")), (StatusCode::NOT_FOUND, false));
+    let token = Request::get("/batches").header("authorization", format!("Bearer {}", "x".repeat(1 << 20)));
+    assert_eq!(send(&router, token.body(Body::empty()).unwrap()).await.status, 200);
+}

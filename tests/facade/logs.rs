@@ -470,13 +470,14 @@ async fn a_stream_breaks_off_when_the_process_ends_and_is_freed_when_its_client_
     let clients = clients(&api);
     let (cancel, ready) = (CancellationToken::new(), Arc::new(Notify::new()));
     let tell = Arc::clone(&ready);
-    let serving = tokio::spawn(sparkbatch::facade::serve(
-        clients.clone(),
-        IdAllocator::new(clients.own),
-        FacadeConfig { listen: free, ..config() },
-        cancel.clone(),
-        move || tell.notify_one(),
-    ));
+    let serving = tokio::spawn({
+        let cancel = cancel.clone();
+        async move {
+            let (ids, config) = (IdAllocator::new(clients.own.clone()), FacadeConfig { listen: free, ..config() });
+            sparkbatch::facade::serve(clients, ids, config, &Metrics::default(), cancel, move || tell.notify_one())
+                .await
+        }
+    });
     ready.notified().await;
     let follow = async || {
         let mut connection = TcpStream::connect(free).await.unwrap();

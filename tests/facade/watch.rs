@@ -288,15 +288,16 @@ async fn a_shutdown_ends_streams() {
     let api = api_server();
     let clients = clients(&api);
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let limits = Limits { drain: Duration::from_secs(60), ..Limits::default() };
-    let config = FacadeConfig { listen: address, limits, ..config() };
+    let config = FacadeConfig { listen: address, ..config() };
     let cancel = tokio_util::sync::CancellationToken::new();
     let (ready, is_ready) = tokio::sync::oneshot::channel();
-    let serving =
-        sparkbatch::facade::serve(clients.clone(), IdAllocator::new(clients.own), config, cancel.clone(), move || {
-            let _ = ready.send(());
-        });
-    let serving = tokio::spawn(serving);
+    let serving = tokio::spawn({
+        let cancel = cancel.clone();
+        async move {
+            let (ids, ready) = (IdAllocator::new(clients.own.clone()), move || ready.send(()).unwrap_or_default());
+            sparkbatch::facade::serve(clients, ids, config, &Metrics::default(), cancel, ready).await
+        }
+    });
     is_ready.await.unwrap();
 
     let open = || async {

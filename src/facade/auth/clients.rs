@@ -19,17 +19,14 @@ pub struct Clients {
     pub anonymous: Client,
 }
 
-impl TryFrom<Config> for Clients {
-    type Error = Error;
-
-    fn try_from(config: Config) -> Result<Self, Error> {
+impl Clients {
+    /// The clients of `config`, each made by `client`.
+    pub fn build(config: &Config, client: impl Fn(Config) -> Result<Client, Error>) -> Result<Self, Error> {
         let mut anonymous = config.clone();
         anonymous.auth_info = AuthInfo::default();
-        Ok(Self { own: config.try_into()?, anonymous: anonymous.try_into()? })
+        Ok(Self { own: client(config.clone())?, anonymous: client(anonymous)? })
     }
-}
 
-impl Clients {
     /// A client whose requests have this `Authorization`, over the anonymous client's connections. It is made in
     /// microseconds, and opens none of its own.
     pub(super) fn with_token(&self, authorization: HeaderValue) -> Client {

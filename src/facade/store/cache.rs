@@ -160,6 +160,11 @@ impl BatchCache {
         Some(changes)
     }
 
+    /// How many batches there are, in all namespaces.
+    pub(in crate::facade) fn len(&self) -> usize {
+        self.read().places.len()
+    }
+
     /// The highest id that was ever seen in a namespace; 0 if none was.
     pub(in crate::facade) fn highest(&self, namespace: &str) -> i32 {
         self.read().namespaces.get(namespace).map_or(0, |batches| batches.highest)

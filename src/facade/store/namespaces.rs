@@ -39,6 +39,11 @@ impl NamespaceCache {
         self.inner.write().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How many namespaces there are.
+    pub(in crate::facade) fn len(&self) -> usize {
+        self.read().namespaces.len()
+    }
+
     /// Whether a namespace exists.
     pub(in crate::facade) fn contains(&self, namespace: &str) -> bool {
         self.read().namespaces.contains_key(namespace)

@@ -23,6 +23,7 @@ use tracing::{info, warn};
 use super::cache::BatchCache;
 use super::namespaces::NamespaceCache;
 use crate::api::SparkBatch;
+use crate::facade::metrics::Counters;
 
 /// How many watches there are, and how many of them have shown everything once.
 pub(in crate::facade) struct Progress {
@@ -56,17 +57,18 @@ pub(in crate::facade) async fn feed(
     batches: &BatchCache,
     known: &NamespaceCache,
     progress: &Progress,
+    counters: &Counters,
 ) {
     let scopes: Vec<Option<&str>> =
         if namespaces.is_empty() { vec![None] } else { namespaces.iter().map(|name| Some(name.as_str())).collect() };
     let feeds = scopes.into_iter().map(|scope| async move {
         let batches = async {
             let mut sink = BatchSink { cache: batches, scope, listed: HashSet::new() };
-            follow(batch_events(client, scope), progress, "sparkbatches", |event| sink.take(event)).await;
+            follow(batch_events(client, scope), progress, counters, "sparkbatches", |event| sink.take(event)).await;
         };
         let namespaces = async {
             let mut sink = NamespaceSink { cache: known, scope, listed: HashSet::new() };
-            follow(namespace_events(client, scope), progress, "namespaces", |event| sink.take(event)).await;
+            follow(namespace_events(client, scope), progress, counters, "namespaces", |event| sink.take(event)).await;
         };
         future::join(batches, namespaces).await;
     });
@@ -98,7 +100,8 @@ fn namespace_events(
 async fn follow<K: Debug>(
     events: impl Stream<Item = watcher::Result<Event<K>>>,
     progress: &Progress,
-    resource: &str,
+    counters: &Counters,
+    resource: &'static str,
     mut take: impl FnMut(Event<K>),
 ) {
     let mut events = std::pin::pin!(events);
@@ -119,6 +122,7 @@ async fn follow<K: Debug>(
             }
             Err(error) => {
                 failing = true;
+                counters.watch_failed(resource);
                 warn!(resource, %error, "watch failed; serving what is known and trying again");
             }
         }

@@ -5,8 +5,8 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderName, Method};
 
-use super::AppState;
-use super::error::ApiError;
+use crate::facade::AppState;
+use crate::facade::error::ApiError;
 
 const X_REQUESTED_BY: HeaderName = HeaderName::from_static("x-requested-by");
 
