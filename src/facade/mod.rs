@@ -10,6 +10,7 @@
 //! | `sparkbatches.sparkbatch.dev` | create, delete | without authentication; else callers write with their own rights |
 //! | `tokenreviews.authentication.k8s.io`, `subjectaccessreviews.authorization.k8s.io` | create | who calls, and what they may |
 //! | `configmaps` | get, create, update | batch ids ([`crate::ids`]) |
+//! | `secrets` | create | credentials of requests |
 //! | `namespaces` | get, list, watch | instance ids, and which namespaces there are |
 //! | `pods/log` | get | `GET …/log` |
 
