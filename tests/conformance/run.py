@@ -17,8 +17,8 @@ from servers import Facade, Livy
 
 # File of captures → Livy's settings, and the facade's flags. Livy 0.7.1 knows no pseudo-authentication.
 SEQUENCES = {
-    "batches": ({}, []),
-    "csrf": ({"livy.server.csrf-protection.enabled": "true", "livy.server.session.max-creation": 1}, []),
+    "batches": ({}, ["--proxy-user", "any"]),
+    "csrf": ({"livy.server.csrf-protection.enabled": "true", "livy.server.session.max-creation": 1}, ["--require-requested-by"]),
     "users": ({}, []),
 }
 
