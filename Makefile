@@ -38,6 +38,10 @@ conformance: ## Side by side with a real Apache Livy: captured answers of 0.9, a
 clients: ## Real Livy clients alone, on the local cluster.
 	@tests/run clients
 
+.PHONY: bench
+bench: ## How fast the REST API is, beside bare calls to the API server and beside a real Apache Livy. Prints a table.
+	@tests/run bench
+
 .PHONY: generate
 generate: ## Writes the generated files anew: the custom resource definition.
 	@cargo run --quiet --locked -- crd > crds/sparkbatches.yaml.new && mv crds/sparkbatches.yaml.new crds/sparkbatches.yaml

@@ -64,7 +64,10 @@ class Livy(Server):
     # Requests that are refused use up ids just as they did under the Livy that was captured.
     counts_alike = True
 
-    def __init__(self, jars, folder, settings):
+    # It starts in half the time, and need not be fast.
+    JAVA = ("-Xmx256m", "-XX:TieredStopAtLevel=1")
+
+    def __init__(self, jars, folder, settings, java=JAVA):
         home = folder / "livy"
         shutil.rmtree(home, ignore_errors=True)
         for part in ("conf", "logs", "spark/bin"):
@@ -90,7 +93,7 @@ class Livy(Server):
             "SPARK_HOME": str(home / "spark"),
         }
         path = f"{home}/conf:{jars}/*"
-        command = ["java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp", path, "org.apache.livy.server.LivyServer"]
+        command = ["java", *java, "-cp", path, "org.apache.livy.server.LivyServer"]
         super().__init__("Livy 0.7.1", command, port, environment, folder)
 
     def ready(self):
@@ -98,13 +101,13 @@ class Livy(Server):
 
 
 class Facade(Server):
-    """The built program, out of the cluster; everybody may call it."""
+    """The built program, out of the cluster; everybody may call it, unless said otherwise."""
 
     counts_alike = False
 
-    def __init__(self, program, kubeconfig, folder, namespace, flags):
+    def __init__(self, program, kubeconfig, folder, namespace, flags, auth="none"):
         port, self.admin = free_port(), free_port()
-        command = [program, "facade", "--auth", "none", "--listen", f"127.0.0.1:{port}"]
+        command = [program, "facade", "--auth", auth, "--listen", f"127.0.0.1:{port}"]
         command += ["--admin-listen", f"127.0.0.1:{self.admin}", "--default-namespace", namespace, *flags]
         super().__init__("the facade", command, port, {"KUBECONFIG": kubeconfig}, folder)
 
