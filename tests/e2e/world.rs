@@ -110,7 +110,8 @@ impl World {
 
     /// As [`World::rest`], with more headers.
     pub fn rest_with(&self, method: &str, path: &str, headers: &[&str], body: Option<&str>) -> (u16, Value) {
-        curl(headers, method, &format!("{}{path}", self.rest), body)
+        let options: Vec<&str> = headers.iter().flat_map(|header| ["-H", header]).collect();
+        curl(&options, method, &format!("{}{path}", self.rest), body)
     }
 
     /// What GET of a path answers, redirects not followed: status, content type, `Location`, body.
