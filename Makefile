@@ -19,7 +19,7 @@ demo: ## Runs two real Spark jobs on a real cluster, made on the spot if KUBECON
 	@deploy/demo
 
 .PHONY: test
-test: ## Everything: check, tests in process, and on the local cluster: end to end, beside Livy, real clients.
+test: ## Everything: check, tests in process, and on the local cluster: end to end, beside Livy, real clients, generated requests.
 	@tests/run
 
 .PHONY: check
@@ -37,6 +37,10 @@ conformance: ## Side by side with a real Apache Livy: captured answers of 0.9, a
 .PHONY: clients
 clients: ## Real Livy clients alone, on the local cluster.
 	@tests/run clients
+
+.PHONY: schemathesis
+schemathesis: ## Generated requests alone, on the local cluster: no 5xx, every answer as documented.
+	@tests/run schemathesis
 
 .PHONY: bench
 bench: ## How fast the REST API is, beside bare calls to the API server and beside a real Apache Livy. Prints a table.

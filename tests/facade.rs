@@ -24,6 +24,8 @@ mod input;
 mod logs;
 #[path = "facade/metrics.rs"]
 mod metrics;
+#[path = "facade/openapi.rs"]
+mod openapi;
 #[path = "facade/proxy_users.rs"]
 mod proxy_users;
 #[path = "facade/reads.rs"]

@@ -110,6 +110,8 @@ fn push_uri_problem(field: &str, uri: &str, problems: &mut Vec<Problem>) {
         "has a password in it, which everybody who may read the batch could see; put credentials into conf".to_owned()
     } else if uri.starts_with("//") {
         "starts with '//': write /path for a file in the image, or a URI with its scheme".to_owned()
+    } else if uri == "/" {
+        "is no file: write /path for a file in the image, or a URI with its scheme".to_owned()
     } else if scheme.is_none() && !uri.starts_with('/') {
         format!("'{}' is not absolute; {HINT}", uri.chars().take(100).collect::<String>())
     } else {

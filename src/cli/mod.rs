@@ -46,6 +46,8 @@ enum Command {
     Facade(Box<FacadeCommand>),
     /// Print the custom resource definition.
     Crd,
+    /// Print the REST API as `OpenAPI` 3.1.
+    Openapi(OpenapiArgs),
 }
 
 #[derive(Debug, Args)]
@@ -80,6 +82,13 @@ struct FacadeCommand {
     facade: FacadeArgs,
 }
 
+#[derive(Debug, Args)]
+struct OpenapiArgs {
+    /// As of a server that gives instances the rest of the API, too.
+    #[arg(long, env = "SPARKBATCH_INSTANCE_EXTENSIONS")]
+    instance_extensions: bool,
+}
+
 /// What every long-running command takes.
 #[derive(Debug, Args)]
 struct ProcessArgs {
@@ -101,6 +110,7 @@ struct ProcessArgs {
 pub async fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Crd => print_crd(),
+        Command::Openapi(args) => print_openapi(&args),
         Command::Run(args) => {
             let defaults = args.defaults.defaults()?;
             let controller = args.controller.config(defaults.clone())?;
@@ -120,6 +130,11 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
 fn print_crd() -> Result<(), Failure> {
     let yaml = serde_saphyr::to_string(&api::crd())?;
     Ok(std::io::stdout().write_all(yaml.as_bytes())?)
+}
+
+fn print_openapi(args: &OpenapiArgs) -> Result<(), Failure> {
+    let document = crate::facade::document(args.instance_extensions, None)?;
+    Ok(writeln!(std::io::stdout(), "{document:#}")?)
 }
 
 /// Runs the parts that have a configuration until a signal, or until one of them fails.

@@ -17,6 +17,7 @@
 mod auth;
 mod batches;
 mod config;
+mod docs;
 mod error;
 mod etag;
 mod external;
@@ -48,9 +49,11 @@ use tracing::{info, warn};
 
 pub use auth::Clients;
 pub use config::{AuthMode, FacadeConfig, Limits, ProxyUsers, UiLimits};
+pub use docs::{DocumentError, document};
 pub use external::{ExternalUrl, ExternalUrlError};
 
 use self::auth::Auth;
+use self::docs::Docs;
 use self::layers::Callers;
 use self::metrics::Counters;
 use self::store::{BatchCache, NamespaceCache, Progress};
@@ -94,6 +97,7 @@ struct Shared {
     /// For the bytes of request bodies.
     bodies: Arc<Semaphore>,
     streams: Streams,
+    docs: Docs,
     logs: logs::Index,
     callers: Callers,
     connections: Connections,
@@ -114,6 +118,7 @@ impl Facade {
             batches: BatchCache::default(),
             namespaces: NamespaceCache::default(),
             progress: Progress::of(&config.namespaces),
+            docs: Docs::default(),
             permits: semaphore(config.limits.in_flight),
             bodies: semaphore(config.limits.bodies_bytes),
             streams: Streams::new(config.limits.streams, CancellationToken::new()),
