@@ -15,11 +15,16 @@ from cluster import NAME, Cluster
 from replay import Replay
 from servers import Facade, Livy
 
+# Where impersonation is off, Livy passes over proxyUser; here it is refused unless it is allowed.
+ANY_USER = ["--proxy-user", "any"]
 # File of captures → Livy's settings, and the facade's flags. Livy 0.7.1 knows no pseudo-authentication.
 SEQUENCES = {
-    "batches": ({}, ["--proxy-user", "any"]),
-    "csrf": ({"livy.server.csrf-protection.enabled": "true", "livy.server.session.max-creation": 1}, ["--require-requested-by"]),
-    "users": ({}, []),
+    "batches": ({}, ANY_USER),
+    "csrf": (
+        {"livy.server.csrf-protection.enabled": "true", "livy.server.session.max-creation": 1},
+        [*ANY_USER, "--require-requested-by"],
+    ),
+    "users": ({}, ANY_USER),
 }
 
 
