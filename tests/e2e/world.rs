@@ -33,7 +33,10 @@ impl World {
         let client = Client::try_from(config).unwrap();
         let services: Api<Service> = Api::namespaced(client.clone(), SYSTEM);
         let service = services.get("sparkbatch").await.unwrap().spec.unwrap();
-        Self { client, rest: format!("http://{}:8998", service.cluster_ip.unwrap()) }
+        let world = Self { client, rest: format!("http://{}:8998", service.cluster_ip.unwrap()) };
+        // A pod that is ready is one to which its Service leads a moment later.
+        world.until_operator_is_back().await;
+        world
     }
 
     pub fn batches(&self) -> Api<SparkBatch> {
