@@ -83,8 +83,7 @@ impl ApiError {
 
     /// Livy 0.9: `SessionServlet`, for a batch that does not exist.
     pub(super) fn no_batch(asked: &str) -> Self {
-        let shown: String = asked.chars().take(100).collect();
-        Self::not_found(format!("Session '{shown}' not found."))
+        Self::not_found(format!("Session '{}' not found.", shown(asked)))
     }
 
     pub(super) fn retry_after(mut self, seconds: u32) -> Self {
@@ -112,6 +111,11 @@ impl IntoResponse for ApiError {
         }
         response
     }
+}
+
+/// What a caller sent, as a message repeats it: cut.
+pub(super) fn shown(sent: &str) -> String {
+    sent.chars().take(100).collect()
 }
 
 /// An answer with `body` as JSON.

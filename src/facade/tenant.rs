@@ -12,7 +12,7 @@ use kube::{Api, ResourceExt as _};
 
 use super::AppState;
 use super::auth::{Access, Right};
-use super::error::ApiError;
+use super::error::{ApiError, shown};
 use super::store::Instance;
 use super::upstream::call;
 use crate::api::object_names::is_dns_label;
@@ -170,10 +170,6 @@ async fn exists(state: &AppState, namespace: &str) -> Result<bool, ApiError> {
     let api: Api<PartialObjectMeta<Namespace>> = Api::all(state.client.clone());
     let found = call(state.config.limits.upstream, api.get_opt(namespace)).await;
     Ok(found.map_err(|failure| failure.answer(namespace))?.is_some())
-}
-
-fn shown(name: &str) -> String {
-    name.chars().take(100).collect()
 }
 
 fn is_label_value(text: &str) -> bool {

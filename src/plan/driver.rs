@@ -149,11 +149,10 @@ fn env(batch: &ValidatedBatch, local_dirs: &[String]) -> Vec<EnvVar> {
         value_from: Some(EnvVarSource { field_ref: Some(address), ..EnvVarSource::default() }),
         ..EnvVar::default()
     };
-    let referenced: Vec<&str> = referenced_env(batch).map(|(name, _)| name).collect();
     let mut env: Vec<_> = batch
         .conf
         .under(DRIVER_ENV)
-        .map(|(name, text)| if referenced.contains(&name) { from_secret(batch, name) } else { value(name, text) })
+        .map(|(name, text)| if is_referenced(batch, name) { from_secret(batch, name) } else { value(name, text) })
         .collect();
     env.retain(|variable| batch.driver.env.iter().all(|own| own.name != variable.name));
     env.extend(batch.driver.env.iter().cloned());
@@ -170,9 +169,11 @@ fn env(batch: &ValidatedBatch, local_dirs: &[String]) -> Vec<EnvVar> {
 /// Variables of the driver's environment that confFrom brings. They may be credentials: the pod names the Secret that
 /// holds them, and not their values.
 fn referenced_env(batch: &ValidatedBatch) -> impl Iterator<Item = (&str, &str)> {
-    let is_referenced = |name: &str| batch.conf.origin(&format!("{DRIVER_ENV}{name}")) == Some(Origin::ConfFrom);
-    // What is no key of a Secret cannot be in one; confFrom itself is made of such keys.
-    batch.conf.under(DRIVER_ENV).filter(move |(name, _)| is_referenced(name))
+    batch.conf.under(DRIVER_ENV).filter(|(name, _)| is_referenced(batch, name))
+}
+
+fn is_referenced(batch: &ValidatedBatch, name: &str) -> bool {
+    batch.conf.origin(&format!("{DRIVER_ENV}{name}")) == Some(Origin::ConfFrom)
 }
 
 fn from_secret(batch: &ValidatedBatch, name: &str) -> EnvVar {

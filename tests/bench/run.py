@@ -4,13 +4,11 @@ Called by tests/run bench. The facade has one core to itself, and what asks it a
 measured, its ratio to what was measured beside it, and whether it is what the project promises.
 """
 
-import argparse
 import base64
 import contextlib
 import json
 import os
 import shlex
-import signal
 import subprocess
 import sys
 import threading
@@ -22,7 +20,7 @@ from load import Reader, Server, Write, Writer, compare
 from table import Table
 
 sys.path.append(str(Path(__file__).parent.parent / "conformance"))
-from servers import Facade, Livy  # noqa: E402
+from servers import Facade, Livy, arguments  # noqa: E402
 from wire import Request, send  # noqa: E402
 
 # Namespaces: of batches posted, of batches created past the facade, and of many that wait.
@@ -257,17 +255,11 @@ def at(server):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--facade", required=True, help="the built program")
-    parser.add_argument("--kubeconfig", required=True)
-    parser.add_argument("--kubectl", default="kubectl")
+    parser = arguments(__doc__)
     parser.add_argument("--livy", required=True, help="folder with Livy's jars")
-    parser.add_argument("--folder", required=True, type=Path, help="where logs and Livy's files go")
     parser.add_argument("--batches", type=int, default=10_000, help="batches in the cluster")
     parser.add_argument("--flag", action="append", default=[], help="one more flag of the facade")
     options = parser.parse_args()
-    # What was started is ended then, too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))
     Bench(options).run()
 
 

@@ -3,17 +3,14 @@
 Called by tests/run conformance. --write writes the table of known differences into docs/livy-compatibility.md.
 """
 
-import argparse
 import shlex
-import signal
 import sys
 import time
-from pathlib import Path
 
 import known
 from cluster import NAME, Cluster
 from replay import Replay
-from servers import Facade, Livy
+from servers import Facade, Livy, arguments
 
 # Where impersonation is off, Livy passes over proxyUser; here it is refused unless it is allowed.
 ANY_USER = ["--proxy-user", "any"]
@@ -71,16 +68,10 @@ def replay_all(options, report):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--facade", required=True, help="the built program")
-    parser.add_argument("--kubeconfig", required=True)
-    parser.add_argument("--kubectl", default="kubectl")
+    parser = arguments(__doc__)
     parser.add_argument("--livy", required=True, help="folder with Livy's jars")
-    parser.add_argument("--folder", required=True, type=Path, help="where logs and Livy's files go")
     parser.add_argument("--write", action="store_true", help="write the table instead of comparing it")
     options = parser.parse_args()
-    # What was started is ended then, too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))
     entries = known.Known()
     page = known.page_with(entries.table())
     if options.write:

@@ -1,17 +1,30 @@
 """The two servers that are asked: Livy 0.7.1 with a stub spark-submit, and the facade in a namespace of its own."""
 
+import argparse
 import contextlib
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 from wire import Request, send
 
 HERE = Path(__file__).parent
+
+
+def arguments(description):
+    """A parser of what every program takes that starts servers. What was started is ended with the program."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--facade", required=True, help="the built program")
+    parser.add_argument("--kubeconfig", required=True)
+    parser.add_argument("--kubectl", default="kubectl")
+    parser.add_argument("--folder", required=True, type=Path, help="where logs and the servers' files go")
+    return parser
 
 
 class Server:

@@ -3,12 +3,10 @@
 Called by tests/run schemathesis. The namespace has no room for pods, so that batches are made and deleted, and none runs.
 """
 
-import argparse
 import contextlib
 import json
 import re
 import shlex
-import signal
 import subprocess
 import sys
 import time
@@ -17,7 +15,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "conformance"))
-from servers import Facade  # noqa: E402
+from servers import Facade, arguments  # noqa: E402
 
 NAMESPACE = "sparkbatch-schemathesis"
 CASES = 10_000
@@ -66,16 +64,10 @@ def schemathesis(name, flags, options, more):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--facade", required=True, help="the built program")
+    parser = arguments(__doc__)
     parser.add_argument("--schemathesis", required=True, help="its program")
-    parser.add_argument("--kubeconfig", required=True)
-    parser.add_argument("--kubectl", default="kubectl")
-    parser.add_argument("--folder", required=True, type=Path, help="where logs go")
     parser.add_argument("--max-examples", type=int, default=250, help="most cases of an operation in one phase")
     options, more = parser.parse_known_args()
-    # What was started is ended then, too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))
     began, content, cases = time.monotonic(), True, 0
     # A process of its own for each: schemathesis computes more than it waits.
     with namespace(shlex.split(options.kubectl)), ThreadPoolExecutor() as pool:

@@ -15,7 +15,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use crate::api::redaction::Redaction;
 use crate::api::{ConfObject, ConfSource, LABEL_BATCH, MANAGER, SparkBatch, SparkBatchSpec};
 use crate::facade::AppState;
-use crate::facade::error::ApiError;
+use crate::facade::error::{ApiError, shown};
 use crate::facade::upstream::{Failure, call};
 use crate::livy::Rejection;
 
@@ -40,10 +40,10 @@ impl Credentials {
         for (key, value) in values {
             let key = key.trim();
             if !is_data_key(key) {
-                let shown: String = key.chars().take(100).collect();
                 reasons.push(format!(
-                    "conf: '{shown}' looks like a credential, which Kubernetes keeps under a key of at most {MAX_KEY_LEN} \
-                     letters, digits, '-', '_' and '.'; rename it"
+                    "conf: '{}' looks like a credential, which Kubernetes keeps under a key of at most {MAX_KEY_LEN} \
+                     letters, digits, '-', '_' and '.'; rename it",
+                    shown(key)
                 ));
             }
             keyed.insert(key.to_owned(), value);

@@ -1,6 +1,5 @@
 //! `POST ?dryRun=true`: what a request would make, made by nobody.
 
-use http::StatusCode;
 use kube::ResourceExt as _;
 use kube::api::PostParams;
 use serde::Serialize;
@@ -46,7 +45,7 @@ pub(in crate::facade) async fn dry_run(state: &AppState, request: &Request) -> R
     let referenced: Vec<_> = submission.credentials.iter().map(|credentials| credentials.values().clone()).collect();
     let batch = validate(&admitted, 1, &referenced, &state.config.defaults).map_err(|problems| {
         let reasons: Vec<_> = problems.iter().map(ToString::to_string).collect();
-        ApiError::new(StatusCode::BAD_REQUEST, Rejection::because(&reasons).to_string())
+        ApiError::from(Rejection::because(&reasons))
     })?;
     let explanation = explain(&build(&batch), &state.config.redaction);
     Ok(DryRun { id: None, spark_batch: admitted, explanation })

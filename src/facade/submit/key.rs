@@ -12,7 +12,7 @@ use ring::{digest, hmac};
 use crate::api::{KEYED_NAME_PREFIX, SparkBatchSpec};
 use crate::facade::error::ApiError;
 
-pub(in crate::facade) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Tells that an answer is about a batch that an earlier request made.
 pub(in crate::facade) const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
