@@ -1,12 +1,13 @@
 //! Request ids, the access log and the metrics of requests.
 
+use std::future::Future;
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::body::HttpBody as _;
-use axum::extract::{ConnectInfo, MatchedPath, Request, State};
-use axum::middleware::Next;
+use axum::extract::{ConnectInfo, MatchedPath, Request};
 use axum::response::Response;
 use http::header::{CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderName, HeaderValue, Method};
@@ -22,10 +23,13 @@ const NO_PAGE: HeaderValue = HeaderValue::from_static("default-src 'none'; frame
 /// What nginx logs for a caller that did not wait for its answer.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
-pub(super) async fn log(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
-    let mut entry = Entry::of(state, &request);
+pub(super) async fn log<F>(state: &AppState, mut request: Request, next: impl FnOnce(Request) -> F) -> Response
+where
+    F: Future<Output = Response>,
+{
+    let mut entry = Entry::of(Arc::clone(state), &request);
     request.extensions_mut().insert(entry.user.clone());
-    let mut response = next.run(request).await;
+    let mut response = next(request).await;
     entry.answered(&mut response);
     response.headers_mut().insert(X_REQUEST_ID, entry.id.clone());
     response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -1,10 +1,10 @@
 //! Requests at once, and the time of each.
 
+use std::future::Future;
 use std::sync::Arc;
 
 use axum::body::HttpBody as _;
-use axum::extract::{Request, State};
-use axum::middleware::Next;
+use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use http::header::CONNECTION;
 use http::{HeaderValue, StatusCode};
@@ -17,13 +17,16 @@ use crate::facade::error::ApiError;
 ///
 /// An answer of known length is in flight until the client has it; one that goes on is counted by
 /// [`crate::facade::streams`] instead.
-pub(super) async fn admit(State(state): State<AppState>, request: Request, next: Next) -> Response {
+pub(super) async fn admit<F>(state: &AppState, request: Request, next: impl FnOnce(Request) -> F) -> Response
+where
+    F: Future<Output = Response>,
+{
     let Ok(permit) = Arc::clone(&state.permits).try_acquire_owned() else {
         state.counters.rejected("concurrency");
         return ApiError::unavailable("too many requests at once; try again").into_response();
     };
     let limit = state.config.limits.request;
-    let mut response = tokio::time::timeout(limit, next.run(request)).await.unwrap_or_else(|_| {
+    let mut response = tokio::time::timeout(limit, next(request)).await.unwrap_or_else(|_| {
         let text = format!("no answer within {} s; what was asked for may have been done", limit.as_secs());
         ApiError::new(StatusCode::GATEWAY_TIMEOUT, text).into_response()
     });

@@ -3,14 +3,14 @@
 //! A caller is known by its credentials once they were found good, and by its address until then: whoever invents
 //! credentials gets no new share with each.
 
+use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use axum::extract::{ConnectInfo, MatchedPath, Request, State};
-use axum::middleware::Next;
+use axum::extract::{ConnectInfo, MatchedPath, Request};
 use axum::response::{IntoResponse as _, Response};
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota};
@@ -55,10 +55,13 @@ pub(in crate::facade) struct Callers {
 }
 
 /// Passes a request on if it is within its caller's share, else answers 429.
-pub(super) async fn share(State(state): State<AppState>, request: Request, next: Next) -> Response {
+pub(super) async fn share<F>(state: &AppState, request: Request, next: impl FnOnce(Request) -> F) -> Response
+where
+    F: Future<Output = Response>,
+{
     let callers = &state.callers;
     if !callers.authenticates && callers.rate.is_none() {
-        return next.run(request).await;
+        return next(request).await;
     }
     let address = address(&request);
     let credentials = callers.credentials(&request);
@@ -75,7 +78,7 @@ pub(super) async fn share(State(state): State<AppState>, request: Request, next:
     }
     let needs_credentials =
         request.extensions().get::<MatchedPath>().is_some_and(|path| speaks_of_batches(path.as_str()));
-    let response = next.run(request).await;
+    let response = next(request).await;
     match (response.status(), credentials) {
         // Without credentials nobody was asked about them.
         (StatusCode::UNAUTHORIZED, Some(credentials)) => callers.refused(address, &credentials),
@@ -155,7 +158,7 @@ mod tests {
 
     use axum::Router;
     use axum::body::Body;
-    use axum::middleware::from_fn_with_state;
+    use axum::middleware::{Next, from_fn};
     use axum::routing::get;
     use http::HeaderMap;
     use kube::Client;
@@ -184,10 +187,12 @@ mod tests {
             let is_good = headers.get(AUTHORIZATION).is_some_and(|value| value.as_bytes().starts_with(b"Bearer good"));
             if is_good { StatusCode::OK } else { StatusCode::UNAUTHORIZED }
         };
-        Router::new()
-            .route("/batches", get(checked))
-            .route("/version", get(async || "1"))
-            .layer(from_fn_with_state(state, share))
+        Router::new().route("/batches", get(checked)).route("/version", get(async || "1")).layer(from_fn(
+            move |request, next: Next| {
+                let state = Arc::clone(&state);
+                async move { share(&state, request, |request| next.run(request)).await }
+            },
+        ))
     }
 
     async fn call(routes: &Router, path: &str, token: &str, from: &str) -> Response {

@@ -1,7 +1,6 @@
 //! Bodies are read as they are: what is compressed is refused, so that no small body becomes a large one.
 
 use axum::extract::Request;
-use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING};
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -9,14 +8,14 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use crate::facade::error::ApiError;
 
 /// RFC 9110, 8.4 and 15.5.16: answers 415 to a body in any encoding.
-pub(super) async fn only_identity(request: Request, next: Next) -> Response {
+pub(super) fn refusal(request: &Request) -> Option<Response> {
     if is_identity(request.headers()) {
-        return next.run(request).await;
+        return None;
     }
     let text = "the body is encoded: send it as it is, without Content-Encoding";
     let mut response = ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text).into_response();
     response.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    response
+    Some(response)
 }
 
 fn is_identity(headers: &HeaderMap) -> bool {

@@ -8,9 +8,11 @@ mod held;
 mod requested_by;
 
 use std::any::Any;
+use std::sync::Arc;
 
 use axum::Router;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -20,16 +22,25 @@ use super::error::ApiError;
 pub(super) use self::callers::Callers;
 pub(super) use self::held::held;
 
-/// From the outside in: request id, access log and metrics; the caller's share; requests at once, and their time;
-/// the encoding of bodies; the header against CSRF; panics.
+/// [`pass`] around everything, and panics within it.
 pub(super) fn layered(router: Router<AppState>, state: &AppState) -> Router<AppState> {
-    router
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn_with_state(state.clone(), requested_by::check))
-        .layer(from_fn(encoding::only_identity))
-        .layer(from_fn_with_state(state.clone(), admit::admit))
-        .layer(from_fn_with_state(state.clone(), callers::share))
-        .layer(from_fn_with_state(state.clone(), access::log))
+    router.layer(CatchPanicLayer::custom(panicked)).layer(from_fn_with_state(Arc::clone(state), pass))
+}
+
+/// From the outside in: request id, access log and metrics; the caller's share; requests at once, and their time;
+/// the encoding of bodies; the header against CSRF.
+///
+/// One layer for all: at each request, each copies and boxes whatever is within it.
+async fn pass(State(state): State<AppState>, request: Request, next: Next) -> Response {
+    let state = &state;
+    let checked =
+        async |request: Request| match encoding::refusal(&request).or_else(|| requested_by::refusal(state, &request)) {
+            Some(refusal) => refusal,
+            None => next.run(request).await,
+        };
+    let admitted = |request| admit::admit(state, request, checked);
+    let shared = |request| callers::share(state, request, admitted);
+    access::log(state, request, shared).await
 }
 
 fn panicked(_: Box<dyn Any + Send>) -> Response {

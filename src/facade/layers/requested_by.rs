@@ -1,7 +1,6 @@
 //! Protection from requests that other sites make browsers send: those cannot bring a header of their own.
 
-use axum::extract::{Request, State};
-use axum::middleware::Next;
+use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderName, Method};
 
@@ -14,11 +13,11 @@ const X_REQUESTED_BY: HeaderName = HeaderName::from_static("x-requested-by");
 /// with Livy.
 ///
 /// Livy 0.9: `CsrfFilter`.
-pub(super) async fn check(State(state): State<AppState>, request: Request, next: Next) -> Response {
+pub(super) fn refusal(state: &AppState, request: &Request) -> Option<Response> {
     let is_safe = [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method());
-    if state.config.require_requested_by && !is_safe && !request.headers().contains_key(X_REQUESTED_BY) {
-        let text = "Missing Required Header for CSRF protection. Send X-Requested-By with any value.";
-        return ApiError::bad_request(text).into_response();
+    if is_safe || !state.config.require_requested_by || request.headers().contains_key(X_REQUESTED_BY) {
+        return None;
     }
-    next.run(request).await
+    let text = "Missing Required Header for CSRF protection. Send X-Requested-By with any value.";
+    Some(ApiError::bad_request(text).into_response())
 }
