@@ -142,14 +142,15 @@ fn null_is_absent() {
 fn scalars_are_taken_as_livy_takes_them() {
     let body = br#"{"file":"/a.py","args":[1,2.50,true,"x"],"conf":{"spark.a":1,"spark.b":true,"spark.c":null,
         "spark.d":123456789012345678901234567890,"spark.e":1.10},"driverMemory":512,"driverCores":"2","executorCores":4.0,
-        "numExecutors":3}"#;
+        "executorMemory":4096.0,"numExecutors":3}"#;
     let spec = read_spec(body, Dialect::Apache).unwrap();
     assert_eq!(spec.args, ["1", "2.50", "true", "x"]);
     let conf =
         [("spark.a", "1"), ("spark.b", "true"), ("spark.d", "123456789012345678901234567890"), ("spark.e", "1.10")];
     assert_eq!(spec.conf, conf.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
     assert_eq!((spec.driver_memory.as_deref(), spec.driver_cores), (Some("512"), Some(2)));
-    assert_eq!((spec.executor_cores, spec.num_executors), (Some(4), Some(3)));
+    assert_eq!((spec.executor_memory.as_deref(), spec.executor_cores), (Some("4096"), Some(4)));
+    assert_eq!(spec.num_executors, Some(3));
 }
 
 #[test]

@@ -114,6 +114,14 @@ impl Reader {
         }
     }
 
+    /// A text that is a size. A number is one however it is written: `4096.0` is as good as `4096`.
+    pub(super) fn size(&mut self, field: &str, raw: &RawValue) -> Option<String> {
+        match Value::of(raw) {
+            Value::Number(text) => Some(whole(text).map_or_else(|| text.to_owned(), |number| number.to_string())),
+            _ => self.text(field, raw),
+        }
+    }
+
     /// A 32-bit integer. Its text is taken too: Airflow passes numbers on as strings.
     pub(super) fn int(&mut self, field: &str, raw: &RawValue) -> Option<i32> {
         const EXPECTED: &str = "a whole number of at most 2147483647, such as 2";
@@ -121,7 +129,7 @@ impl Reader {
         let number = match &value {
             Value::Null => return None,
             Value::String(text) => text.trim().parse().ok(),
-            Value::Number(text) => whole(text),
+            Value::Number(text) => whole(text).and_then(|number| number.try_into().ok()),
             other => {
                 self.wrong(field, EXPECTED, other);
                 return None;
@@ -192,12 +200,13 @@ impl Reader {
     }
 }
 
-/// The 32-bit integer that a JSON number is, also where it is written as `2.0` or `2e0`.
-fn whole(text: &str) -> Option<i32> {
+/// The integer that a JSON number is, also where it is written as `2.0` or `2e0`.
+fn whole(text: &str) -> Option<i64> {
+    /// 2^53: up to here each integer has a floating-point number of its own.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
     text.parse().ok().or_else(|| {
         let number: f64 = text.parse().ok()?;
-        let in_range = number >= f64::from(i32::MIN) && number <= f64::from(i32::MAX);
         #[expect(clippy::cast_possible_truncation, reason = "it is whole and in range")]
-        (in_range && number.fract() == 0.0).then_some(number as i32)
+        (number.abs() <= EXACT && number.fract() == 0.0).then_some(number as i64)
     })
 }

@@ -280,3 +280,11 @@ async fn a_dry_run_refuses_what_would_not_run(#[case] query: &str, #[case] body:
     assert_eq!(answer.status, 400);
     assert!(answer.msg().contains(part), "{}", answer.text);
 }
+
+#[tokio::test]
+async fn a_dry_run_refuses_a_key_that_a_post_would_refuse() {
+    let request = Request::post(format!("{APACHE}?dryRun=true")).header("idempotency-key", "a b");
+    let answer = send(&facade(&api_server()).await, request.body(Body::from(JOB)).unwrap()).await;
+    assert_eq!(answer.status, 400);
+    assert!(answer.msg().contains("Idempotency-Key"), "{}", answer.text);
+}

@@ -5,6 +5,7 @@ Called by tests/run schemathesis. The namespace has no room for pods, so that ba
 
 import contextlib
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -15,9 +16,9 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "conformance"))
+from hooks import NAMESPACE  # noqa: E402
 from servers import Facade, arguments  # noqa: E402
 
-NAMESPACE = "sparkbatch-schemathesis"
 CASES = 10_000
 # So that whatever keeps the rules is accepted. The image is in answers to dry runs only.
 FLAGS = ["--proxy-user", "any", "--spark-image", "example.com/spark:1"]
@@ -58,7 +59,11 @@ def schemathesis(name, flags, options, more):
         url = f"http://127.0.0.1:{facade.port}"
         command = [options.schemathesis, "--config-file", HERE / "schemathesis.toml", "run", f"{url}/openapi.json"]
         command += ["--url", url, "--max-examples", str(options.max_examples), *more]
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        environment = os.environ | {"SCHEMATHESIS_HOOKS": str(HERE / "hooks.py")}
+        # It leaves files where it runs.
+        done = subprocess.run(
+            command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
     counted = re.findall(r"(\d+) generated", done.stdout)
     return done.stdout, done.returncode == 0, int(counted[-1]) if counted else 0
 
@@ -66,7 +71,7 @@ def schemathesis(name, flags, options, more):
 def main():
     parser = arguments(__doc__)
     parser.add_argument("--schemathesis", required=True, help="its program")
-    parser.add_argument("--max-examples", type=int, default=250, help="most cases of an operation in one phase")
+    parser.add_argument("--max-examples", type=int, default=160, help="most cases of an operation in one phase")
     options, more = parser.parse_known_args()
     began, content, cases = time.monotonic(), True, 0
     # A process of its own for each: schemathesis computes more than it waits.
