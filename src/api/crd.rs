@@ -17,8 +17,8 @@ const MUTABLE_FIELDS: [&str; 2] = ["suspend", "ttlSecondsAfterFinished"];
 /// The definition of `SparkBatch`, as `sparkbatch crd` prints it.
 ///
 /// Over what is derived from the types: every field of the spec but those that may change is immutable,
-/// the resource's name fits in a label, and Kubernetes' own types are cut to what a job uses, so that the
-/// whole stays small enough for a client-side `kubectl apply`.
+/// the resource's name fits in a label, and the texts of Kubernetes' own types are cut, so that the whole stays
+/// small enough for a client-side `kubectl apply`. The largest of those types are left open: [`super::Open`].
 #[must_use]
 pub fn crd() -> CustomResourceDefinition {
     static CRD: LazyLock<CustomResourceDefinition> = LazyLock::new(build);
@@ -34,7 +34,6 @@ fn build() -> CustomResourceDefinition {
         root.x_kubernetes_validations.get_or_insert_default().push(name_rule());
         let properties = root.properties.get_or_insert_default();
         if let Some(spec) = properties.get_mut("spec") {
-            drop_legacy_volumes(spec);
             check_uris(spec);
             freeze(spec);
             shorten(spec, 0);
@@ -102,32 +101,6 @@ fn freeze(spec: &mut JSONSchemaProps) {
     spec.x_kubernetes_validations.get_or_insert_default().extend(rules);
 }
 
-/// Kinds of volume that a job of today uses. The rest are drivers that Kubernetes has removed or replaced by
-/// CSI; left in, they would make the definition too large to apply.
-const VOLUME_SOURCES: [&str; 11] = [
-    "configMap",
-    "csi",
-    "downwardAPI",
-    "emptyDir",
-    "ephemeral",
-    "hostPath",
-    "image",
-    "nfs",
-    "persistentVolumeClaim",
-    "projected",
-    "secret",
-];
-
-fn drop_legacy_volumes(spec: &mut JSONSchemaProps) {
-    let Some(volume) = child(spec, "volumes").and_then(item) else { return };
-    keep(volume, |name| name == "name" || VOLUME_SOURCES.contains(&name));
-    // Of a claim's metadata, what a user may set.
-    let metadata = ["ephemeral", "volumeClaimTemplate", "metadata"].into_iter().try_fold(volume, child);
-    if let Some(metadata) = metadata {
-        keep(metadata, |name| matches!(name, "labels" | "annotations"));
-    }
-}
-
 fn child<'a>(schema: &'a mut JSONSchemaProps, name: &str) -> Option<&'a mut JSONSchemaProps> {
     schema.properties.as_mut()?.get_mut(name)
 }
@@ -137,10 +110,6 @@ fn item(list: &mut JSONSchemaProps) -> Option<&mut JSONSchemaProps> {
         JSONSchemaPropsOrArray::Schema(item) => Some(item),
         JSONSchemaPropsOrArray::Schemas(_) => None,
     }
-}
-
-fn keep(schema: &mut JSONSchemaProps, wanted: impl Fn(&str) -> bool) {
-    schema.properties.get_or_insert_default().retain(|name, _| wanted(name));
 }
 
 /// Levels of fields whose texts are kept: the fields of the spec and of its parts in full, those of
@@ -223,6 +192,21 @@ pub(super) fn quantities_schema(_: &mut SchemaGenerator) -> Schema {
             "anyOf": [{ "type": "integer" }, { "type": "string" }],
             "pattern": r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$",
             "x-kubernetes-int-or-string": true,
+        },
+    })
+}
+
+/// Schema of a list of volumes, which are open but for their names.
+pub(super) fn volumes_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 64,
+        "items": {
+            "type": "object",
+            "description": "A volume, as in a pod: its name and its source.",
+            "required": ["name"],
+            "properties": { "name": { "type": "string", "minLength": 1, "maxLength": 63 } },
+            "x-kubernetes-preserve-unknown-fields": true,
         },
     })
 }

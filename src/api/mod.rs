@@ -9,6 +9,7 @@ pub mod conf_policy;
 mod crd;
 pub mod jvm_size;
 pub mod object_names;
+mod open;
 mod phase;
 pub mod redaction;
 mod v1alpha1;
@@ -18,6 +19,7 @@ pub use conditions::{
     CONDITION_COMPLETE, CONDITION_FAILED, CONDITION_READY, CONDITION_RECONCILING, CONDITION_STALLED, conditions_for,
 };
 pub use crd::crd;
+pub use open::Open;
 pub use phase::{Phase, Reason};
 pub use v1alpha1::{
     ConfObject, ConfSource, ContainerResources, DriverStatus, ExecutorCounts, PodSettings, SparkBatch, SparkBatchSpec,

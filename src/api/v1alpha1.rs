@@ -7,14 +7,17 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{EnvFromSource, EnvVar, LocalObjectReference, Toleration, Volume, VolumeMount};
+use k8s_openapi::api::core::v1::{
+    Affinity, EnvFromSource, EnvVar, LocalObjectReference, PodTemplateSpec, SecurityContext, Toleration,
+    TopologySpreadConstraint, Volume, VolumeMount,
+};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Phase, Reason};
+use super::{Open, Phase, Reason};
 
 /// What runs, in Livy's words, and how its pods look, in Kubernetes'.
 ///
@@ -135,10 +138,10 @@ pub struct SparkBatchSpec {
     /// The executors' pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub executor: Option<PodSettings>,
-    /// Volumes that driver.volumeMounts and executor.volumeMounts name.
+    /// Volumes that driver.volumeMounts and executor.volumeMounts name, as in a pod.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
-    pub volumes: Vec<Volume>,
+    #[schemars(schema_with = "super::crd::volumes_schema")]
+    pub volumes: Vec<Open<Volume>>,
 
     /// No pods while true. A batch that runs is ended, and started anew when this becomes false. May be changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -211,6 +214,25 @@ pub struct PodSettings {
     /// compute: set driverMemory, executorMemory and the overhead keys of conf.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ContainerResources>,
+    /// Nodes and pods to be near to or far from, as in a pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub affinity: Option<Open<Affinity>>,
+    /// How to spread over zones and nodes, as in a pod.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub topology_spread_constraints: Vec<Open<TopologySpreadConstraint>>,
+    /// Priority class.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub priority_class_name: Option<String>,
+    /// Security context of Spark's container, over the restricted one that it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub security_context: Option<Open<SecurityContext>>,
+    /// Everything else, as a pod template: sidecars, init containers, fields of the pod. Fields beside this one
+    /// go before it; what the operator sets cannot be set here. Spark's container is spark-kubernetes-driver,
+    /// spark-kubernetes-executor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_template: Option<Open<PodTemplateSpec>>,
 }
 
 /// Resources of a container.

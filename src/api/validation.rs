@@ -3,12 +3,14 @@
 //! The REST facade answers with them before anything is created; the operator holds them again, for a
 //! resource may have been admitted by an older definition. All problems are reported, not the first.
 
+mod pods;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::conf_policy::{self, MAX_KEYS, MAX_VALUE_LEN, RESERVED_ENV};
+use super::conf_policy::{self, MAX_KEYS, MAX_VALUE_LEN};
 use super::object_names::is_dns_subdomain;
-use super::{PodSettings, SparkBatchSpec, jvm_size};
+use super::{SparkBatchSpec, jvm_size};
 
 /// A rule that a spec breaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,8 +43,7 @@ pub fn problems(spec: &SparkBatchSpec) -> Vec<Problem> {
     check_names(spec, &mut problems);
     check_sizes(spec, &mut problems);
     check_conf(&spec.conf, "conf", &mut problems);
-    check_pod_settings("driver", spec.driver.as_ref(), &mut problems);
-    check_pod_settings("executor", spec.executor.as_ref(), &mut problems);
+    pods::check(spec, &mut problems);
     problems
 }
 
@@ -211,26 +212,6 @@ fn push_size_problem(field: &str, value: &str, problems: &mut Vec<Problem>) {
     }
 }
 
-fn check_pod_settings(role: &str, settings: Option<&PodSettings>, problems: &mut Vec<Problem>) {
-    let Some(settings) = settings else { return };
-    for key in settings.labels.keys() {
-        if key.starts_with("spark-") || key.starts_with("sparkbatch.dev/") || key == "app.kubernetes.io/managed-by" {
-            problems.push(Problem::new(format!("{role}.labels"), format!("'{key}' is set by Spark or the operator")));
-        }
-    }
-    for variable in &settings.env {
-        if RESERVED_ENV.contains(&variable.name.as_str()) {
-            problems.push(Problem::new(format!("{role}.env"), format!("'{}' is set by the operator", variable.name)));
-        }
-    }
-    if let Some(resources) = &settings.resources
-        && (resources.requests.contains_key("memory") || resources.limits.contains_key("memory"))
-    {
-        let hint = format!("memory is Spark's to compute: set {role}Memory and spark.{role}.memoryOverhead");
-        problems.push(Problem::new(format!("{role}.resources"), hint));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
@@ -308,15 +289,5 @@ mod tests {
             .unwrap();
             assert_eq!(problems(&spec)[0].field, "confFrom[0]", "{name}");
         }
-    }
-
-    #[test]
-    fn memory_is_not_set_by_resources() {
-        let spec: SparkBatchSpec = serde_json::from_value(serde_json::json!({
-            "file": "/a.py",
-            "executor": { "resources": { "limits": { "memory": "4Gi" } } },
-        }))
-        .unwrap();
-        assert!(problems(&spec)[0].message.contains("spark.executor.memoryOverhead"));
     }
 }

@@ -31,24 +31,23 @@ const TERMINATION_GRACE_SECONDS: i64 = 15;
 /// The driver pod.
 pub(super) fn pod(batch: &ValidatedBatch) -> Pod {
     let (volumes, mounts, local_dirs) = volumes(batch);
+    let shape = &batch.driver;
     let container = Container {
         name: DRIVER_CONTAINER.to_owned(),
         image: Some(batch.image.clone()),
         image_pull_policy: Some(batch.image_pull_policy.clone()),
         args: Some(args(batch)),
-        ports: Some(ports(batch)),
+        ports: Some(pod::ports(shape, ports(batch))),
         env: Some(env(batch, &local_dirs)),
-        env_from: pod::non_empty(batch.driver.env_from.clone()),
         resources: Some(resources(batch)),
         volume_mounts: Some(mounts),
-        security_context: Some(pod::container_security_context()),
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
-        ..Container::default()
+        ..shape.container.clone()
     };
     Pod {
         metadata: metadata(batch),
         spec: Some(PodSpec {
-            containers: vec![container],
+            containers: [vec![container], shape.pod.containers.clone()].concat(),
             volumes: Some(volumes),
             restart_policy: Some("Never".to_owned()),
             service_account_name: Some(batch.service_account.clone()),
@@ -56,10 +55,8 @@ pub(super) fn pod(batch: &ValidatedBatch) -> Pod {
             enable_service_links: Some(false),
             image_pull_secrets: pod::non_empty(batch.image_pull_secrets.clone()),
             node_selector: pod::non_empty(node_selector(batch)),
-            tolerations: pod::non_empty(batch.driver.tolerations.clone()),
-            security_context: Some(pod::security_context()),
             termination_grace_period_seconds: Some(TERMINATION_GRACE_SECONDS),
-            ..PodSpec::default()
+            ..shape.pod.clone()
         }),
         status: None,
     }
@@ -77,7 +74,7 @@ pub(super) fn secret(batch: &ValidatedBatch, conf: &SparkConf) -> Secret {
         metadata: ObjectMeta {
             name: Some(batch.names.conf_secret.clone()),
             namespace: Some(batch.namespace.clone()),
-            labels: Some(pod::labels(batch, &crate::api::PodSettings::default())),
+            labels: Some(pod::labels(batch, &BTreeMap::new())),
             owner_references: Some(vec![batch.owner_reference.clone()]),
             ..ObjectMeta::default()
         },
@@ -90,7 +87,7 @@ pub(super) fn secret(batch: &ValidatedBatch, conf: &SparkConf) -> Secret {
 /// Spark: `BasicDriverFeatureStep`, `KubernetesDriverConf.labels`.
 fn metadata(batch: &ValidatedBatch) -> ObjectMeta {
     let mut labels: BTreeMap<_, _> = owned(batch.conf.under("spark.kubernetes.driver.label."));
-    labels.extend(pod::labels(batch, &batch.driver));
+    labels.extend(pod::labels(batch, &batch.driver.labels));
     labels.insert(LABEL_SPARK_APP_SELECTOR.to_owned(), batch.app_id.clone());
     labels.insert("spark-app-name".to_owned(), app_name_label(&batch.app_name));
     labels.insert(LABEL_SPARK_ROLE.to_owned(), ROLE_DRIVER.to_owned());
@@ -154,8 +151,9 @@ fn env(batch: &ValidatedBatch, local_dirs: &[String]) -> Vec<EnvVar> {
         .under(DRIVER_ENV)
         .map(|(name, text)| if is_referenced(batch, name) { from_secret(batch, name) } else { value(name, text) })
         .collect();
-    env.retain(|variable| batch.driver.env.iter().all(|own| own.name != variable.name));
-    env.extend(batch.driver.env.iter().cloned());
+    let own = batch.driver.container.env.as_deref().unwrap_or_default();
+    env.retain(|variable| own.iter().all(|own| own.name != variable.name));
+    env.extend_from_slice(own);
     env.extend([
         value("SPARK_USER", &batch.user),
         value("SPARK_APPLICATION_ID", &batch.app_id),
@@ -188,7 +186,7 @@ fn from_secret(batch: &ValidatedBatch, name: &str) -> EnvVar {
 
 /// Spark: `BasicDriverFeatureStep`.
 fn resources(batch: &ValidatedBatch) -> ResourceRequirements {
-    let own = batch.driver.resources.clone().unwrap_or_default();
+    let own = &batch.driver.resources;
     let quantity = |text: &str| Quantity(text.to_owned());
     let memory = Quantity(format!("{}Mi", batch.memory.total_mib));
     let cores = batch.conf.get("spark.kubernetes.driver.request.cores").or(batch.conf.get("spark.driver.cores"));
@@ -216,7 +214,13 @@ fn volumes(batch: &ValidatedBatch) -> (Vec<Volume>, Vec<VolumeMount>, Vec<String
     }];
     let mut mounts = vec![VolumeMount { read_only: Some(true), ..pod::mount(CONF_VOLUME, CONF_DIR) }];
     pod::add_volumes(batch, &batch.driver, &mut volumes, &mut mounts);
-    let own = batch.driver.volume_mounts.iter().filter(|mount| mount.name.starts_with("spark-local-dir-"));
+    let own = batch
+        .driver
+        .container
+        .volume_mounts
+        .iter()
+        .flatten()
+        .filter(|mount| mount.name.starts_with("spark-local-dir-"));
     let mut local_dirs: Vec<_> = own.map(|mount| mount.mount_path.clone()).collect();
     if local_dirs.is_empty() {
         let in_memory = batch.conf.get("spark.kubernetes.local.dirs.tmpfs") == Some("true");
@@ -234,7 +238,7 @@ fn volumes(batch: &ValidatedBatch) -> (Vec<Volume>, Vec<VolumeMount>, Vec<String
 fn node_selector(batch: &ValidatedBatch) -> BTreeMap<String, String> {
     let mut selector: BTreeMap<_, _> = owned(batch.conf.under("spark.kubernetes.node.selector."));
     selector.extend(owned(batch.conf.under("spark.kubernetes.driver.node.selector.")));
-    selector.extend(batch.driver.node_selector.clone());
+    selector.extend(batch.driver.pod.node_selector.clone().unwrap_or_default());
     selector
 }
 

@@ -16,39 +16,33 @@ pub(super) fn template(batch: &ValidatedBatch) -> String {
 }
 
 fn pod_template(batch: &ValidatedBatch) -> Pod {
-    let settings = &batch.executor;
-    let resources = settings.resources.clone().unwrap_or_default();
+    let shape = &batch.executor;
     let (mut volumes, mut mounts) = (Vec::new(), Vec::new());
-    pod::add_volumes(batch, settings, &mut volumes, &mut mounts);
+    pod::add_volumes(batch, shape, &mut volumes, &mut mounts);
     let container = Container {
         name: EXECUTOR_CONTAINER.to_owned(),
-        env: pod::non_empty(settings.env.clone()),
-        env_from: pod::non_empty(settings.env_from.clone()),
+        env: pod::non_empty(shape.container.env.clone().unwrap_or_default()),
         volume_mounts: Some(mounts),
         resources: Some(ResourceRequirements {
-            requests: pod::non_empty(pod::other_resources(&resources.requests)),
-            limits: pod::non_empty(pod::other_resources(&resources.limits)),
+            requests: pod::non_empty(pod::other_resources(&shape.resources.requests)),
+            limits: pod::non_empty(pod::other_resources(&shape.resources.limits)),
             ..ResourceRequirements::default()
         }),
-        security_context: Some(pod::container_security_context()),
-        ..Container::default()
+        ..shape.container.clone()
     };
     Pod {
         metadata: ObjectMeta {
-            labels: Some(pod::labels(batch, settings)),
-            annotations: pod::non_empty(settings.annotations.clone()),
+            labels: Some(pod::labels(batch, &shape.labels)),
+            annotations: pod::non_empty(shape.annotations.clone()),
             ..ObjectMeta::default()
         },
         spec: Some(PodSpec {
-            containers: vec![container],
+            containers: [vec![container], shape.pod.containers.clone()].concat(),
             volumes: Some(volumes),
-            node_selector: pod::non_empty(settings.node_selector.clone()),
-            tolerations: pod::non_empty(settings.tolerations.clone()),
             // Executors talk to their driver only; a token would be one more thing for a job to lose.
             automount_service_account_token: Some(false),
             enable_service_links: Some(false),
-            security_context: Some(pod::security_context()),
-            ..PodSpec::default()
+            ..shape.pod.clone()
         }),
         status: None,
     }

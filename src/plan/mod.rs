@@ -8,6 +8,7 @@ mod driver;
 mod executor;
 mod explain;
 mod pod;
+mod shape;
 mod validate;
 
 use std::collections::BTreeMap;

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Capabilities, EmptyDirVolumeSource, PodSecurityContext, SeccompProfile, SecurityContext, Volume, VolumeMount,
+    Capabilities, ContainerPort, EmptyDirVolumeSource, PodSecurityContext, SeccompProfile, SecurityContext, Volume,
+    VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::ValidatedBatch;
-use crate::api::{LABEL_ATTEMPT, LABEL_BATCH, MANAGER, PodSettings};
+use super::shape::PodShape;
+use crate::api::{LABEL_ATTEMPT, LABEL_BATCH, MANAGER};
 
 /// User and group of Spark's images. Spark: `kubernetes/dockerfiles/spark/Dockerfile` (`spark_uid`).
 const SPARK_UID: i64 = 185;
@@ -17,8 +19,8 @@ const TMP_VOLUME: &str = "spark-tmp";
 const WORK_DIR: &str = "/opt/spark/work-dir";
 
 /// The labels by which the operator finds its pods.
-pub(super) fn labels(batch: &ValidatedBatch, settings: &PodSettings) -> BTreeMap<String, String> {
-    let mut labels = settings.labels.clone();
+pub(super) fn labels(batch: &ValidatedBatch, own: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let mut labels = own.clone();
     labels.insert("app.kubernetes.io/managed-by".to_owned(), MANAGER.to_owned());
     labels.insert(LABEL_BATCH.to_owned(), batch.name.clone());
     labels.insert(LABEL_ATTEMPT.to_owned(), batch.attempt.to_string());
@@ -39,10 +41,14 @@ pub(super) fn security_context() -> PodSecurityContext {
 
 /// Pod Security `restricted`, for the container, and a root file system that nothing can be written to.
 pub(super) fn container_security_context() -> SecurityContext {
+    SecurityContext { read_only_root_filesystem: Some(true), ..unprivileged() }
+}
+
+/// Pod Security `restricted`, for a container of the user's.
+pub(super) fn unprivileged() -> SecurityContext {
     SecurityContext {
         allow_privilege_escalation: Some(false),
         capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), ..Capabilities::default() }),
-        read_only_root_filesystem: Some(true),
         ..SecurityContext::default()
     }
 }
@@ -61,24 +67,35 @@ pub(super) fn mount(name: &str, path: &str) -> VolumeMount {
     VolumeMount { name: name.to_owned(), mount_path: path.to_owned(), ..VolumeMount::default() }
 }
 
-/// Adds the batch's volumes that `settings` mounts, and a temporary and a working directory where it mounts
-/// none of its own there: the root file system is read-only.
+/// Adds the volumes of the template, the batch's volumes that Spark's container mounts, and a temporary and a working
+/// directory where it mounts none of its own there: the root file system is read-only.
 pub(super) fn add_volumes(
     batch: &ValidatedBatch,
-    settings: &PodSettings,
+    shape: &PodShape,
     volumes: &mut Vec<Volume>,
     mounts: &mut Vec<VolumeMount>,
 ) {
-    let is_mounted = |volume: &&Volume| settings.volume_mounts.iter().any(|mount| mount.name == volume.name);
+    let own_mounts = shape.container.volume_mounts.as_deref().unwrap_or_default();
+    let containers = shape.pod.containers.iter().chain(shape.pod.init_containers.iter().flatten());
+    let all_mounts = || containers.clone().flat_map(|container| container.volume_mounts.iter().flatten());
+    let is_mounted = |volume: &&Volume| own_mounts.iter().chain(all_mounts()).any(|mount| mount.name == volume.name);
     volumes.extend(batch.volumes.iter().filter(is_mounted).cloned());
+    volumes.extend(shape.pod.volumes.iter().flatten().cloned());
     volumes.push(empty_dir(TMP_VOLUME, None));
-    mounts.extend(settings.volume_mounts.iter().cloned());
+    mounts.extend_from_slice(own_mounts);
     let work_dir = VolumeMount { sub_path: Some("work-dir".to_owned()), ..mount(TMP_VOLUME, WORK_DIR) };
     for own in [mount(TMP_VOLUME, "/tmp"), work_dir] {
-        if !settings.volume_mounts.iter().any(|mount| mount.mount_path.trim_end_matches('/') == own.mount_path) {
+        if !own_mounts.iter().any(|mount| mount.mount_path.trim_end_matches('/') == own.mount_path) {
             mounts.push(own);
         }
     }
+}
+
+/// The ports of Spark's container, before those of other names that the template gives it.
+pub(super) fn ports(shape: &PodShape, own: Vec<ContainerPort>) -> Vec<ContainerPort> {
+    let is_new = |port: &&ContainerPort| port.name.is_none() || own.iter().all(|own| own.name != port.name);
+    let others: Vec<_> = shape.container.ports.iter().flatten().filter(is_new).cloned().collect();
+    own.into_iter().chain(others).collect()
 }
 
 /// The resources of `settings` that Spark does not compute itself.

@@ -7,9 +7,12 @@ use k8s_openapi::api::core::v1::{LocalObjectReference, Volume};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource as _, ResourceExt as _};
 
+use super::shape::PodShape;
 use super::{Defaults, conf};
 use crate::api::validation::{Problem, check_conf, problems};
-use crate::api::{ANNOTATION_OWNER, FACADE_NAME_PREFIX, KEYED_NAME_PREFIX, PodSettings, SparkBatch};
+use crate::api::{
+    ANNOTATION_OWNER, DRIVER_CONTAINER, EXECUTOR_CONTAINER, FACADE_NAME_PREFIX, KEYED_NAME_PREFIX, SparkBatch,
+};
 use crate::spark::{AttemptNames, Language, Origin, PodMemory, SparkConf, app_id, driver_memory, in_image};
 
 /// A batch that can be built: every name valid, every size read, the conf complete.
@@ -34,8 +37,8 @@ pub struct ValidatedBatch {
     pub(super) image_pull_secrets: Vec<LocalObjectReference>,
     pub(super) service_account: String,
     pub(super) memory: PodMemory,
-    pub(super) driver: PodSettings,
-    pub(super) executor: PodSettings,
+    pub(super) driver: PodShape,
+    pub(super) executor: PodShape,
     pub(super) volumes: Vec<Volume>,
     pub(super) conf: SparkConf,
 }
@@ -107,9 +110,9 @@ pub fn validate(
         image_pull_secrets: conf::pull_secrets(&conf),
         service_account: spec.service_account_name.clone().unwrap_or_else(|| defaults.service_account.clone()),
         memory,
-        driver: spec.driver.clone().unwrap_or_default(),
-        executor: spec.executor.clone().unwrap_or_default(),
-        volumes: spec.volumes.clone(),
+        driver: PodShape::new(&spec.driver.clone().unwrap_or_default(), DRIVER_CONTAINER),
+        executor: PodShape::new(&spec.executor.clone().unwrap_or_default(), EXECUTOR_CONTAINER),
+        volumes: spec.volumes.iter().filter_map(|volume| volume.read().ok()).collect(),
         conf,
         name,
         namespace,
