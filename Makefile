@@ -46,6 +46,10 @@ schemathesis: ## Generated requests alone, on the local cluster: no 5xx, every a
 bench: ## How fast the REST API is, beside bare calls to the API server and beside a real Apache Livy. Prints a table.
 	@tests/run bench
 
+.PHONY: parity
+parity: ## Records anew what the real spark-submit of three versions makes of tests/parity/cases.json.
+	@tests/run parity
+
 .PHONY: generate
 generate: ## Writes the generated files anew: the custom resource definition.
 	@cargo run --quiet --locked -- crd > crds/sparkbatches.yaml.new && mv crds/sparkbatches.yaml.new crds/sparkbatches.yaml

@@ -80,6 +80,7 @@ const DRIVER_BUILDER_KEYS: &[&str] = &[
     "spark.kubernetes.driver.container.image",
     "spark.kubernetes.driver.limit.cores",
     "spark.kubernetes.driver.request.cores",
+    "spark.kubernetes.driver.scheduler.name",
 ];
 const DRIVER_BUILDER_PREFIXES: &[&str] = &[
     "spark.kubernetes.driver.annotation.",
@@ -87,11 +88,15 @@ const DRIVER_BUILDER_PREFIXES: &[&str] = &[
     "spark.kubernetes.driver.node.selector.",
 ];
 
-/// Keys that shape the driver pod, which the builder does not honour, and what to use in their place.
-const DRIVER_HINTS: &[(&str, &str)] = &[
+/// Prefixes of keys that shape the driver pod, which the builder does not honour, and what to use in their place.
+const HINTS: &[(&str, &str)] = &[
+    ("spark.kubernetes.driver.service.annotation.", "there is no Service for the driver"),
+    ("spark.kubernetes.driver.service.ip", "there is no Service for the driver"),
+    ("spark.kubernetes.driver.service.label.", "there is no Service for the driver"),
     ("spark.kubernetes.driver.secretKeyRef.", "use driver.env with valueFrom.secretKeyRef"),
     ("spark.kubernetes.driver.secrets.", "use volumes and driver.volumeMounts"),
     ("spark.kubernetes.driver.volumes.", "use volumes and driver.volumeMounts"),
+    ("spark.kubernetes.kerberos.", "use volumes, driver.volumeMounts and executor.volumeMounts"),
 ];
 
 /// The name that Spark knows a key by: without blanks around it, and the current one of a deprecated name.
@@ -121,11 +126,11 @@ pub fn refusal(key: &str) -> Option<String> {
     {
         return Some("names a variable that the operator sets; remove it".to_owned());
     }
-    if !key.starts_with("spark.kubernetes.driver.") || is_honoured(key) {
-        return None;
+    if let Some((_, hint)) = HINTS.iter().find(|(prefix, _)| key.starts_with(prefix)) {
+        return Some(format!("is not supported; {hint}"));
     }
-    let hint = DRIVER_HINTS.iter().find(|(prefix, _)| key.starts_with(prefix));
-    Some(hint.map_or_else(|| "is not supported; remove it".to_owned(), |(_, hint)| format!("is not supported; {hint}")))
+    let is_unknown = key.starts_with("spark.kubernetes.driver.") && !is_honoured(key);
+    is_unknown.then(|| "is not supported; remove it".to_owned())
 }
 
 fn is_honoured(key: &str) -> bool {
@@ -160,7 +165,8 @@ mod tests {
     #[case("spark.kubernetes.driverEnv.APPLICATION_WEB_PROXY_BASE")]
     #[case("spark.ui.proxyBase")]
     #[case("spark.kubernetes.driver.label.")]
-    #[case("spark.kubernetes.driver.scheduler.name")]
+    #[case("spark.kubernetes.driver.other")]
+    #[case("spark.kubernetes.kerberos.krb5.path")]
     #[case("master")]
     #[case("spark.a b")]
     #[case("spark.a\nb")]
@@ -173,6 +179,7 @@ mod tests {
     #[case("spark.hadoop.fs.cos.mycos.access.key")]
     #[case("spark.kubernetes.driver.label.example.com/team")]
     #[case("spark.kubernetes.driver.request.cores")]
+    #[case("spark.kubernetes.driver.scheduler.name")]
     #[case("spark.kubernetes.executor.volumes.emptyDir.v.mount.path")]
     #[case("spark.yarn.driver.memoryOverhead")]
     fn other_keys_are_free(#[case] key: &str) {

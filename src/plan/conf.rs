@@ -82,11 +82,11 @@ fn set_typed(conf: &mut SparkConf, spec: &SparkBatchSpec) {
 /// Spark: `SparkSubmit.prepareSubmitEnvironment` (`isKubernetesClusterModeDriver`).
 fn prepend_files(conf: &mut SparkConf, spec: &SparkBatchSpec) {
     let uris = |uris: &[String]| uris.iter().map(|uri| in_image(uri)).collect::<Vec<_>>();
-    let mut jars = uris(&spec.jars);
+    conf.prepend("spark.jars", uris(&spec.jars), Origin::Field("jars"));
     if Language::of_file(&spec.file) == Language::Java {
-        jars.insert(0, in_image(&spec.file));
+        // The last of them, so that a jar that is to go before a class of the application does.
+        conf.append("spark.jars", &in_image(&spec.file), Origin::Field("file"));
     }
-    conf.prepend("spark.jars", jars, Origin::Field("jars"));
     conf.prepend("spark.submit.pyFiles", uris(&spec.py_files), Origin::Field("pyFiles"));
     conf.prepend("spark.files", uris(&spec.files), Origin::Field("files"));
     conf.prepend("spark.archives", uris(&spec.archives), Origin::Field("archives"));
@@ -123,6 +123,13 @@ pub(super) fn problems(conf: &SparkConf) -> Vec<Problem> {
             problems.push(Problem::new(format!("conf.{key}"), format!("must be a whole number from {least}")));
         }
     }
+    for key in conf.under("spark.driver.resource.").filter_map(|(key, _)| key.strip_suffix(".amount")) {
+        if conf.get(&format!("spark.driver.resource.{key}.vendor")).is_none() {
+            let field = format!("conf.spark.driver.resource.{key}.vendor");
+            problems
+                .push(Problem::new(field, "is missing: it is the first part of the resource's name, as nvidia.com"));
+        }
+    }
     let policy = conf.get("spark.kubernetes.container.image.pullPolicy").unwrap_or("IfNotPresent");
     if !["Always", "IfNotPresent", "Never"].contains(&policy) {
         problems.push(Problem::new("imagePullPolicy", "must be Always, IfNotPresent or Never"));
@@ -151,6 +158,11 @@ pub(super) fn ui_port(conf: &SparkConf) -> Option<i32> {
     }
     let port = conf.get("spark.ui.port").map_or(Some(4040), |port| port.parse().ok());
     port.filter(|port| (1..=65_535).contains(port))
+}
+
+/// The `ConfigMap` with Hadoop's configuration files. Spark: `KUBERNETES_HADOOP_CONF_CONFIG_MAP`.
+pub(super) fn hadoop_config_map(conf: &SparkConf) -> Option<&str> {
+    conf.get("spark.kubernetes.hadoop.configMapName").filter(|name| !name.is_empty())
 }
 
 /// The pull secrets, from the typed field or the conf key.
@@ -185,6 +197,10 @@ pub(super) fn complete(batch: &ValidatedBatch) -> SparkConf {
     ];
     for (key, value) in set {
         conf.set(key, value, Origin::Operator);
+    }
+    if let Some(name) = hadoop_config_map(&batch.conf) {
+        // The driver gives its executors what this names.
+        conf.set("spark.kubernetes.executor.hadoopConfigMapName", name, Origin::Operator);
     }
     let origin = conf.origin("spark.driver.memory").unwrap_or(Origin::Default);
     conf.set("spark.driver.memory", format!("{}m", batch.memory.heap_mib), origin);

@@ -10,19 +10,22 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{
-    Container, ContainerPort, EnvVar, EnvVarSource, ObjectFieldSelector, Pod, PodSpec, ResourceRequirements, Secret,
-    SecretKeySelector, SecretVolumeSource, Volume, VolumeMount,
+    ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource, ObjectFieldSelector, Pod, PodSpec,
+    ResourceRequirements, Secret, SecretKeySelector, SecretVolumeSource, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::{CONF_DIR, ENV_KEY_PREFIX, EXECUTOR_TEMPLATE_FILE, PROPERTIES_FILE, ValidatedBatch, conf, executor, pod};
 use crate::api::{DRIVER_CONTAINER, LABEL_SPARK_APP_SELECTOR, LABEL_SPARK_ROLE, ROLE_DRIVER, UI_PORT_NAME};
-use crate::spark::{Origin, SparkConf, app_name_label, escape_arg, to_properties};
+use crate::spark::{Language, Origin, SparkConf, app_name_label, escape_arg, to_properties};
 
 /// What the keys of conf start with that are variables of the driver's environment.
 const DRIVER_ENV: &str = "spark.kubernetes.driverEnv.";
 const CONF_VOLUME: &str = "spark-conf-volume-driver";
+/// Spark: `HadoopConfDriverFeatureStep`.
+const HADOOP_VOLUME: &str = "hadoop-properties";
+const HADOOP_CONF_DIR: &str = "/opt/hadoop/conf";
 const LOCAL_DIR: &str = "/var/data/spark";
 /// Seconds that a driver has to end by itself: with those of its executors, less than the 30 in which a
 /// deleted batch is promised to be gone.
@@ -55,6 +58,7 @@ pub(super) fn pod(batch: &ValidatedBatch) -> Pod {
             enable_service_links: Some(false),
             image_pull_secrets: pod::non_empty(batch.image_pull_secrets.clone()),
             node_selector: pod::non_empty(node_selector(batch)),
+            scheduler_name: scheduler(batch).or(shape.pod.scheduler_name.clone()),
             termination_grace_period_seconds: Some(TERMINATION_GRACE_SECONDS),
             ..shape.pod.clone()
         }),
@@ -150,6 +154,7 @@ fn env(batch: &ValidatedBatch, local_dirs: &[String]) -> Vec<EnvVar> {
         .conf
         .under(DRIVER_ENV)
         .map(|(name, text)| if is_referenced(batch, name) { from_secret(batch, name) } else { value(name, text) })
+        .chain(interpreters(batch).map(|(name, path)| value(name, path)))
         .collect();
     let own = batch.driver.container.env.as_deref().unwrap_or_default();
     env.retain(|variable| own.iter().all(|own| own.name != variable.name));
@@ -161,7 +166,15 @@ fn env(batch: &ValidatedBatch, local_dirs: &[String]) -> Vec<EnvVar> {
         value("SPARK_LOCAL_DIRS", &local_dirs.join(",")),
         value("SPARK_CONF_DIR", CONF_DIR),
     ]);
+    env.extend(conf::hadoop_config_map(&batch.conf).map(|_| value("HADOOP_CONF_DIR", HADOOP_CONF_DIR)));
     env
+}
+
+/// Python's interpreters, which Spark's images take from the environment. Spark: `DriverCommandFeatureStep`.
+fn interpreters(batch: &ValidatedBatch) -> impl Iterator<Item = (&'static str, &str)> {
+    let keys = [("PYSPARK_PYTHON", "spark.pyspark.python"), ("PYSPARK_DRIVER_PYTHON", "spark.pyspark.driver.python")];
+    let keys = keys.into_iter().filter(|_| batch.language == Language::Python);
+    keys.filter_map(|(name, key)| Some((name, batch.conf.get(key)?)))
 }
 
 /// Variables of the driver's environment that confFrom brings. They may be credentials: the pod names the Secret that
@@ -194,10 +207,21 @@ fn resources(batch: &ValidatedBatch) -> ResourceRequirements {
     let limit = own.limits.get("cpu").cloned().or(batch.conf.get("spark.kubernetes.driver.limit.cores").map(quantity));
     let mut requests = pod::other_resources(&own.requests);
     requests.extend([("cpu".to_owned(), cpu), ("memory".to_owned(), memory.clone())]);
-    let mut limits = pod::other_resources(&own.limits);
+    let mut limits = devices(batch);
+    limits.extend(pod::other_resources(&own.limits));
     limits.insert("memory".to_owned(), memory);
     limits.extend(limit.map(|limit| ("cpu".to_owned(), limit)));
     ResourceRequirements { requests: Some(requests), limits: Some(limits), ..ResourceRequirements::default() }
+}
+
+/// GPUs and other devices of conf. Spark: `KubernetesUtils.buildResourcesQuantities`.
+fn devices(batch: &ValidatedBatch) -> BTreeMap<String, Quantity> {
+    let amounts = batch.conf.under("spark.driver.resource.").filter_map(|(key, amount)| {
+        let name = key.strip_suffix(".amount")?;
+        let vendor = batch.conf.get(&format!("spark.driver.resource.{name}.vendor"))?;
+        Some((format!("{vendor}/{name}"), Quantity(amount.trim().to_owned())))
+    });
+    amounts.collect()
 }
 
 /// Volumes, their mounts, and the directories for Spark's shuffle and spill files.
@@ -213,6 +237,10 @@ fn volumes(batch: &ValidatedBatch) -> (Vec<Volume>, Vec<VolumeMount>, Vec<String
         ..Volume::default()
     }];
     let mut mounts = vec![VolumeMount { read_only: Some(true), ..pod::mount(CONF_VOLUME, CONF_DIR) }];
+    if let Some(name) = conf::hadoop_config_map(&batch.conf) {
+        volumes.push(config_map(HADOOP_VOLUME, name));
+        mounts.push(pod::mount(HADOOP_VOLUME, HADOOP_CONF_DIR));
+    }
     pod::add_volumes(batch, &batch.driver, &mut volumes, &mut mounts);
     let own = batch
         .driver
@@ -235,11 +263,22 @@ fn volumes(batch: &ValidatedBatch) -> (Vec<Volume>, Vec<VolumeMount>, Vec<String
     (volumes, mounts, local_dirs)
 }
 
+fn config_map(name: &str, config_map: &str) -> Volume {
+    let source = ConfigMapVolumeSource { name: config_map.to_owned(), ..ConfigMapVolumeSource::default() };
+    Volume { name: name.to_owned(), config_map: Some(source), ..Volume::default() }
+}
+
 fn node_selector(batch: &ValidatedBatch) -> BTreeMap<String, String> {
     let mut selector: BTreeMap<_, _> = owned(batch.conf.under("spark.kubernetes.node.selector."));
     selector.extend(owned(batch.conf.under("spark.kubernetes.driver.node.selector.")));
     selector.extend(batch.driver.pod.node_selector.clone().unwrap_or_default());
     selector
+}
+
+/// Spark: `KubernetesDriverConf.schedulerName`.
+fn scheduler(batch: &ValidatedBatch) -> Option<String> {
+    let keys = ["spark.kubernetes.driver.scheduler.name", "spark.kubernetes.scheduler.name"];
+    keys.into_iter().find_map(|key| batch.conf.get(key)).map(str::to_owned)
 }
 
 fn owned<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> BTreeMap<String, String> {

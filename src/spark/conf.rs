@@ -63,6 +63,12 @@ impl SparkConf {
         }
     }
 
+    /// Puts `item` after the entries of a list.
+    pub fn append(&mut self, key: &str, item: &str, origin: Origin) {
+        let list = self.get(key).filter(|list| !list.is_empty()).map(|list| format!("{list},{item}"));
+        self.set(key, list.unwrap_or_else(|| item.to_owned()), origin);
+    }
+
     /// The value of a key, without blanks around it, as Spark's own readers of properties give it.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
