@@ -57,8 +57,8 @@ def schemathesis(name, flags, options, more):
     with Facade(options.facade, options.kubeconfig, folder, NAMESPACE, [*FLAGS, *flags]) as facade:
         facade.ready()
         url = f"http://127.0.0.1:{facade.port}"
-        command = [options.schemathesis, "--config-file", HERE / "schemathesis.toml", "run", f"{url}/openapi.json"]
-        command += ["--url", url, "--max-examples", str(options.max_examples), *more]
+        command = [sys.executable, "-m", "schemathesis.cli", "--config-file", HERE / "schemathesis.toml", "run"]
+        command += [f"{url}/openapi.json", "--url", url, "--max-examples", str(options.max_examples), *more]
         environment = os.environ | {"SCHEMATHESIS_HOOKS": str(HERE / "hooks.py")}
         # It leaves files where it runs.
         done = subprocess.run(
@@ -70,7 +70,6 @@ def schemathesis(name, flags, options, more):
 
 def main():
     parser = arguments(__doc__)
-    parser.add_argument("--schemathesis", required=True, help="its program")
     parser.add_argument("--max-examples", type=int, default=160, help="most cases of an operation in one phase")
     options, more = parser.parse_known_args()
     began, content, cases = time.monotonic(), True, 0
