@@ -10,8 +10,9 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{
-    Container, ContainerPort, EnvVar, EnvVarSource, ObjectFieldSelector, Pod, PodSpec, ResourceRequirements, Secret,
-    SecretKeySelector, SecretVolumeSource, Volume, VolumeMount,
+    ConfigMapProjection, Container, ContainerPort, EnvVar, EnvVarSource, ObjectFieldSelector, Pod, PodSpec,
+    ProjectedVolumeSource, ResourceRequirements, Secret, SecretKeySelector, SecretProjection, SecretVolumeSource,
+    Volume, VolumeMount, VolumeProjection,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -23,6 +24,9 @@ use crate::spark::{Origin, SparkConf, app_name_label, escape_arg, to_properties}
 /// What the keys of conf start with that are variables of the driver's environment.
 const DRIVER_ENV: &str = "spark.kubernetes.driverEnv.";
 const CONF_VOLUME: &str = "spark-conf-volume-driver";
+/// Spark: `Constants.HADOOP_CONF_VOLUME`, `Constants.HADOOP_CONF_DIR_PATH`.
+const HADOOP_VOLUME: &str = "hadoop-properties";
+const HADOOP_CONF_DIR: &str = "/opt/hadoop/conf";
 const LOCAL_DIR: &str = "/var/data/spark";
 /// Seconds that a driver has to end by itself: with those of its executors, less than the 30 in which a
 /// deleted batch is promised to be gone.
@@ -55,6 +59,11 @@ pub(super) fn pod(batch: &ValidatedBatch) -> Pod {
             enable_service_links: Some(false),
             image_pull_secrets: pod::non_empty(batch.image_pull_secrets.clone()),
             node_selector: pod::non_empty(node_selector(batch)),
+            scheduler_name: batch
+                .conf
+                .get(conf::SCHEDULER_NAME)
+                .map(str::to_owned)
+                .or(shape.pod.scheduler_name.clone()),
             termination_grace_period_seconds: Some(TERMINATION_GRACE_SECONDS),
             ..shape.pod.clone()
         }),
@@ -114,10 +123,11 @@ fn args(batch: &ValidatedBatch) -> Vec<String> {
         format!("{CONF_DIR}/{PROPERTIES_FILE}"),
         "--conf".to_owned(),
         "spark.driver.host=$(SPARK_DRIVER_BIND_ADDRESS)".to_owned(),
-        "--class".to_owned(),
-        escape_arg(&batch.class),
-        escape_arg(&batch.file),
     ]);
+    if let Some(class) = &batch.class {
+        args.extend(["--class".to_owned(), escape_arg(class)]);
+    }
+    args.push(escape_arg(&batch.file));
     args.extend(batch.args.iter().map(|arg| escape_arg(arg)));
     args
 }
@@ -161,6 +171,9 @@ fn env(batch: &ValidatedBatch, local_dirs: &[String]) -> Vec<EnvVar> {
         value("SPARK_LOCAL_DIRS", &local_dirs.join(",")),
         value("SPARK_CONF_DIR", CONF_DIR),
     ]);
+    if batch.conf.get(conf::HADOOP_CONFIG_MAP).is_some() {
+        env.push(value("HADOOP_CONF_DIR", HADOOP_CONF_DIR));
+    }
     env
 }
 
@@ -204,15 +217,12 @@ fn resources(batch: &ValidatedBatch) -> ResourceRequirements {
 ///
 /// Spark: `LocalDirsFeatureStep` (a user's volume named `spark-local-dir-*` takes the place of its own).
 fn volumes(batch: &ValidatedBatch) -> (Vec<Volume>, Vec<VolumeMount>, Vec<String>) {
-    let mut volumes = vec![Volume {
-        name: CONF_VOLUME.to_owned(),
-        secret: Some(SecretVolumeSource {
-            secret_name: Some(batch.names.conf_secret.clone()),
-            ..SecretVolumeSource::default()
-        }),
-        ..Volume::default()
-    }];
+    let mut volumes = vec![conf_volume(batch)];
     let mut mounts = vec![VolumeMount { read_only: Some(true), ..pod::mount(CONF_VOLUME, CONF_DIR) }];
+    if let Some(name) = batch.conf.get(conf::HADOOP_CONFIG_MAP) {
+        volumes.push(pod::config_map(HADOOP_VOLUME, name));
+        mounts.push(pod::mount(HADOOP_VOLUME, HADOOP_CONF_DIR));
+    }
     pod::add_volumes(batch, &batch.driver, &mut volumes, &mut mounts);
     let own = batch
         .driver
@@ -233,6 +243,24 @@ fn volumes(batch: &ValidatedBatch) -> (Vec<Volume>, Vec<VolumeMount>, Vec<String
         }
     }
     (volumes, mounts, local_dirs)
+}
+
+/// The Secret, with the files of the batch's own conf directory under it: of two sources that hold one file, the
+/// later counts.
+fn conf_volume(batch: &ValidatedBatch) -> Volume {
+    let secret = batch.names.conf_secret.clone();
+    let Some(config_map) = &batch.spark_conf else {
+        let source = SecretVolumeSource { secret_name: Some(secret), ..SecretVolumeSource::default() };
+        return Volume { name: CONF_VOLUME.to_owned(), secret: Some(source), ..Volume::default() };
+    };
+    let config_map = ConfigMapProjection { name: config_map.clone(), ..ConfigMapProjection::default() };
+    let secret = SecretProjection { name: secret, ..SecretProjection::default() };
+    let sources = vec![
+        VolumeProjection { config_map: Some(config_map), ..VolumeProjection::default() },
+        VolumeProjection { secret: Some(secret), ..VolumeProjection::default() },
+    ];
+    let projected = ProjectedVolumeSource { sources: Some(sources), ..ProjectedVolumeSource::default() };
+    Volume { name: CONF_VOLUME.to_owned(), projected: Some(projected), ..Volume::default() }
 }
 
 fn node_selector(batch: &ValidatedBatch) -> BTreeMap<String, String> {
