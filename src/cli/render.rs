@@ -81,7 +81,7 @@ fn document(batch: &SparkBatch, explanation: &Explanation) -> Result<String, Fai
     for source in &batch.spec.conf_from {
         let named = [("Secret", &source.secret_ref), ("ConfigMap", &source.config_map_ref)];
         for (kind, object) in named.into_iter().filter_map(|(kind, object)| Some((kind, object.as_ref()?))) {
-            writeln!(text, "# confFrom: {kind} '{}' is not read here; what it holds comes on top.", object.name)?;
+            writeln!(text, "# confFrom: {kind} '{}' is not read here: what it brings is missing below.", object.name)?;
         }
     }
     let objects = [
