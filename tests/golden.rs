@@ -126,6 +126,46 @@ fn a_jar_with_every_field_becomes_these_objects() {
 }
 
 #[test]
+fn a_batch_with_templates_and_schedulers_becomes_these_objects() {
+    let sidecar = |name: &str| json!({ "name": name, "image": "example.com/sidecar:1", "volumeMounts": [{ "name": "logs", "mountPath": "/logs" }] });
+    let spec = json!({
+        "file": "/opt/app.jar",
+        "dynamicAllocation": { "enabled": true, "minExecutors": 1, "maxExecutors": 8, "shuffleTrackingEnabled": true },
+        "packages": ["org.apache.hadoop:hadoop-aws:3.4.1"],
+        "repositories": ["https://repo.example.com/maven"],
+        "excludePackages": ["com.example:old"],
+        "hadoopConfFrom": { "name": "hadoop" },
+        "sparkConfFrom": { "name": "logging" },
+        "scheduling": { "yunikornQueue": "root.etl", "kueueQueue": "etl" },
+        "volumes": [{ "name": "logs", "emptyDir": {} }],
+        "driver": {
+            "affinity": { "nodeAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": {
+                "nodeSelectorTerms": [{ "matchExpressions": [{ "key": "disk", "operator": "Exists" }] }],
+            } } },
+            "topologySpreadConstraints": [{ "maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway" }],
+            "priorityClassName": "high",
+            "securityContext": { "runAsUser": 1000 },
+            "podTemplate": {
+                "metadata": { "annotations": { "a": "template" } },
+                "spec": {
+                    "initContainers": [sidecar("init")],
+                    "containers": [
+                        sidecar("ship-logs"),
+                        {
+                            "name": "spark-kubernetes-driver",
+                            "volumeMounts": [{ "name": "logs", "mountPath": "/tmp" }],
+                            "ports": [{ "name": "jmx", "containerPort": 9999 }],
+                        },
+                    ],
+                },
+            },
+        },
+        "executor": { "podTemplate": { "spec": { "containers": [sidecar("ship-logs")], "dnsPolicy": "ClusterFirst" } } },
+    });
+    insta::assert_json_snapshot!(objects(&batch("templates", spec), &[]));
+}
+
+#[test]
 fn what_was_recorded_from_spark_submit_is_asked_for_in_the_same_way() {
     let recorded: Value = serde_json::from_str(include_str!("golden/spark-submit-4.1.4-java-pod.json")).unwrap();
     let spec = json!({

@@ -221,6 +221,20 @@ async fn an_invalid_batch_fails_with_every_problem_and_makes_nothing() {
 }
 
 #[tokio::test]
+async fn an_open_field_that_cannot_be_read_fails_its_batch_by_name() {
+    let server = server();
+    let _operator = start(server.client());
+    let volumes = json!([{ "name": "data", "pvc": { "claimName": "data" } }]);
+    let template = json!({ "spec": { "containers": "none" } });
+    submit(&server, "typo", json!({ "file": "/a.py", "volumes": volumes, "executor": { "podTemplate": template } }));
+    until_phase(&server, "typo", "Failed", "InvalidSpec").await;
+    let message = status(&server, "typo")["message"].as_str().unwrap().to_owned();
+    for part in ["volumes[0]: unknown field 'pvc'", "executor.podTemplate: spec.containers"] {
+        assert!(message.contains(part), "{message}");
+    }
+}
+
+#[tokio::test]
 async fn a_secret_of_another_namespace_is_never_asked_for() {
     let server = server();
     let _operator = start(server.client());

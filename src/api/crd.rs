@@ -70,8 +70,10 @@ fn check_uris(spec: &mut JSONSchemaProps) {
         uri.x_kubernetes_validations.get_or_insert_default().push(rule);
     }
     spec.x_kubernetes_validations.get_or_insert_default().push(ValidationRule {
-        rule: "has(self.className) || !self.file.lowerAscii().endsWith('.jar')".into(),
-        message: Some("className is required for a .jar: the main class cannot be read from the file".into()),
+        rule: "has(self.className) || !self.file.lowerAscii().endsWith('.jar') || \
+               self.file.lowerAscii().matches('^(/|local:)')"
+            .into(),
+        message: Some("className is required for a .jar that is not in the image: its manifest is not read".into()),
         field_path: Some(".className".into()),
         ..ValidationRule::default()
     });

@@ -22,8 +22,8 @@ pub use crd::crd;
 pub use open::Open;
 pub use phase::{Phase, Reason};
 pub use v1alpha1::{
-    ConfObject, ConfSource, ContainerResources, DriverStatus, ExecutorCounts, PodSettings, SparkBatch, SparkBatchSpec,
-    SparkBatchStatus,
+    ConfObject, ConfSource, ConfigMapName, ContainerResources, DriverStatus, DynamicAllocation, ExecutorCounts,
+    PodSettings, Scheduling, SparkBatch, SparkBatchSpec, SparkBatchStatus,
 };
 
 /// API group of the resource.

@@ -50,7 +50,8 @@ pub struct SparkBatchSpec {
     /// the image.
     #[schemars(length(min = 1, max = 2048))]
     pub file: String,
-    /// Main class of a Java or Scala application. Not needed for Python and R.
+    /// Main class of a Java or Scala application. Not needed for Python and R, nor for a jar in the image whose
+    /// manifest names it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub class_name: Option<String>,
@@ -143,6 +144,31 @@ pub struct SparkBatchSpec {
     #[schemars(schema_with = "super::crd::volumes_schema")]
     pub volumes: Vec<Open<Volume>>,
 
+    /// As many executors as there is work for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dynamic_allocation: Option<DynamicAllocation>,
+    /// Maven coordinates (group:artifact:version) of jars, which the driver fetches. Goes before spark.jars.packages of conf.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), inner(length(min = 1, max = 512)))]
+    pub packages: Vec<String>,
+    /// Repositories beside Maven Central to look for packages in. Goes before spark.jars.repositories of conf.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 2048)))]
+    pub repositories: Vec<String>,
+    /// What not to fetch with packages (group:artifact). Goes before spark.jars.excludes of conf.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), inner(length(min = 1, max = 512)))]
+    pub exclude_packages: Vec<String>,
+    /// ConfigMap with core-site.xml and its like, which becomes HADOOP_CONF_DIR of driver and executors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hadoop_conf_from: Option<ConfigMapName>,
+    /// ConfigMap with log4j2.properties, hive-site.xml and its like for SPARK_CONF_DIR of driver and executors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spark_conf_from: Option<ConfigMapName>,
+    /// Which scheduler places the pods, and in which queue they wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduling: Option<Scheduling>,
+
     /// No pods while true. A batch that runs is ended, and started anew when this becomes false. May be changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
@@ -176,6 +202,56 @@ pub struct ConfObject {
     /// Whether the batch starts without it where it does not exist. False if not given: the batch waits for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub optional: Option<bool>,
+}
+
+/// A ConfigMap of the batch's namespace.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ConfigMapName {
+    /// Name of the ConfigMap.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    pub name: String,
+}
+
+/// How many executors there may be. Becomes spark.dynamicAllocation.*, and goes before conf.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DynamicAllocation {
+    /// Whether executors come and go.
+    pub enabled: bool,
+    /// Executors at the start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100_000))]
+    pub initial_executors: Option<i32>,
+    /// Executors at least.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100_000))]
+    pub min_executors: Option<i32>,
+    /// Executors at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub max_executors: Option<i32>,
+    /// Whether executors stay while they hold shuffle data that is needed. True if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shuffle_tracking_enabled: Option<bool>,
+}
+
+/// Which scheduler places the pods, and in which queue they wait.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Scheduling {
+    /// Scheduler of driver and executors. Goes before spark.kubernetes.scheduler.name of conf.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub scheduler_name: Option<String>,
+    /// LocalQueue of Kueue that admits the pods, one by one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub kueue_queue: Option<String>,
+    /// Queue of YuniKorn, which places the pods unless schedulerName says otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub yunikorn_queue: Option<String>,
 }
 
 /// How the driver's pod, or the executors' pods, look.

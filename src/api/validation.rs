@@ -3,6 +3,7 @@
 //! The REST facade answers with them before anything is created; the operator holds them again, for a
 //! resource may have been admitted by an older definition. All problems are reported, not the first.
 
+mod dependencies;
 mod pods;
 
 use std::collections::BTreeMap;
@@ -44,6 +45,7 @@ pub fn problems(spec: &SparkBatchSpec) -> Vec<Problem> {
     check_sizes(spec, &mut problems);
     check_conf(&spec.conf, "conf", &mut problems);
     pods::check(spec, &mut problems);
+    dependencies::check(spec, &mut problems);
     problems
 }
 
@@ -80,8 +82,10 @@ fn check_uris(spec: &SparkBatchSpec, problems: &mut Vec<Problem>) {
             push_uri_problem(&field, uri, problems);
         }
     }
-    if !spec.file.is_empty() && spec.class_name.is_none() && is_jar(&spec.file) {
-        problems.push(Problem::new("className", "is required for a .jar: the main class cannot be read from the file"));
+    if spec.class_name.is_none() && is_jar(&spec.file) && !is_in_image(&spec.file) {
+        let rule = "is required for a .jar that is not in the image: only of one that is there (/path, local:///path) \
+                    is the main class taken from the manifest";
+        problems.push(Problem::new("className", rule));
     }
 }
 
@@ -95,6 +99,11 @@ fn has_password(uri: &str) -> bool {
 fn is_jar(uri: &str) -> bool {
     let path = uri.split(['?', '#']).next().unwrap_or(uri);
     path.get(path.len().saturating_sub(4)..).is_some_and(|end| end.eq_ignore_ascii_case(".jar"))
+}
+
+/// Whether the driver finds a file without fetching it.
+fn is_in_image(uri: &str) -> bool {
+    uri.starts_with('/') || uri.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("local:"))
 }
 
 fn push_uri_problem(field: &str, uri: &str, problems: &mut Vec<Problem>) {
@@ -199,7 +208,17 @@ fn check_sizes(spec: &SparkBatchSpec, problems: &mut Vec<Problem>) {
         ("numExecutors", spec.num_executors, 0..=100_000),
         ("ttlSecondsAfterFinished", spec.ttl_seconds_after_finished, 0..=i32::MAX),
     ];
-    for (field, value, range) in ranges {
+    let dynamic = spec.dynamic_allocation.clone().unwrap_or_default();
+    let executors = [
+        ("dynamicAllocation.initialExecutors", dynamic.initial_executors, 0..=100_000),
+        ("dynamicAllocation.minExecutors", dynamic.min_executors, 0..=100_000),
+        ("dynamicAllocation.maxExecutors", dynamic.max_executors, 1..=100_000),
+    ];
+    let (least, most) = (dynamic.min_executors.unwrap_or(0), dynamic.max_executors.unwrap_or(i32::MAX));
+    if !(least..=most.max(least)).contains(&dynamic.initial_executors.unwrap_or(least)) || least > most {
+        problems.push(Problem::new("dynamicAllocation", "must have minExecutors <= initialExecutors <= maxExecutors"));
+    }
+    for (field, value, range) in ranges.into_iter().chain(executors) {
         if value.is_some_and(|value| !range.contains(&value)) {
             problems.push(Problem::new(field, format!("must be from {} to {}", range.start(), range.end())));
         }
@@ -251,8 +270,10 @@ mod tests {
     }
 
     #[test]
-    fn a_jar_needs_its_class() {
-        assert_eq!(of_file("local:///app.jar")[0].field, "className");
+    fn a_jar_that_is_not_in_the_image_needs_its_class() {
+        assert_eq!(of_file("https://example.com/app.jar")[0].field, "className");
+        assert_eq!(of_file("s3a://bucket/app.JAR?v=1")[0].field, "className");
+        assert_eq!([of_file("/app.jar"), of_file("LOCAL:///app.jar")], [[], []]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod controller;
 mod defaults;
 mod facade;
+mod render;
 
 use std::error::Error;
 use std::io::Write as _;
@@ -24,6 +25,7 @@ use crate::{api, shutdown};
 use self::controller::ControllerArgs;
 use self::defaults::DefaultsArgs;
 use self::facade::FacadeArgs;
+use self::render::RenderArgs;
 
 /// What any command ends with if it fails.
 pub type Failure = Box<dyn Error + Send + Sync>;
@@ -44,6 +46,8 @@ enum Command {
     Controller(Box<ControllerCommand>),
     /// Run the REST facade.
     Facade(Box<FacadeCommand>),
+    /// Print what a manifest of a `SparkBatch` would become, without a cluster.
+    Render(Box<RenderArgs>),
     /// Print the custom resource definition.
     Crd,
     /// Print the REST API as `OpenAPI` 3.1.
@@ -109,6 +113,7 @@ struct ProcessArgs {
 /// What the command failed with, in words for the user.
 pub async fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
+        Command::Render(args) => Ok(std::io::stdout().write_all(args.render()?.as_bytes())?),
         Command::Crd => print_crd(),
         Command::Openapi(args) => print_openapi(&args),
         Command::Run(args) => {
@@ -219,7 +224,7 @@ mod tests {
     #[test]
     fn every_flag_is_an_environment_variable_too() {
         for command in Cli::command().get_subcommands() {
-            for flag in command.get_arguments().filter(|flag| flag.get_long() != Some("help")) {
+            for flag in command.get_arguments().filter(|flag| flag.get_long().is_some_and(|long| long != "help")) {
                 assert!(flag.get_env().is_some(), "{} of {}", flag.get_id(), command.get_name());
             }
         }

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::LocalObjectReference;
 use super::{CONF_DIR, Defaults, EXECUTOR_TEMPLATE_FILE, ValidatedBatch};
 use crate::api::jvm_size::parse_mib;
 use crate::api::validation::Problem;
-use crate::api::{ContainerResources, EXECUTOR_CONTAINER, SparkBatchSpec};
+use crate::api::{ContainerResources, EXECUTOR_CONTAINER, Scheduling, SparkBatchSpec};
 use crate::spark::{Language, Origin, SparkConf, in_image};
 
 /// Defaults that any batch may override.
@@ -21,6 +21,12 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("spark.jars.ivy", "/tmp/.ivy2"),
     ("spark.ui.killEnabled", "false"),
 ];
+
+/// The `ConfigMap` with Hadoop's configuration. Spark: `HadoopConfDriverFeatureStep`.
+pub(super) const HADOOP_CONFIG_MAP: &str = "spark.kubernetes.hadoop.configMapName";
+const HADOOP_FIELD: Origin = Origin::Field("hadoopConfFrom");
+/// Scheduler of driver and executors.
+pub(super) const SCHEDULER_NAME: &str = "spark.kubernetes.scheduler.name";
 
 /// What a batch asks for: operator defaults, then confFrom, then conf, then the typed fields.
 pub(super) fn requested(
@@ -71,6 +77,13 @@ fn set_typed(conf: &mut SparkConf, spec: &SparkBatchSpec) {
         }
     }
     prepend_files(conf, spec);
+    set_dynamic_allocation(conf, spec);
+    set_all(
+        conf,
+        [(HADOOP_CONFIG_MAP, &spec.hadoop_conf_from.as_ref().map(|source| source.name.clone()), HADOOP_FIELD)],
+    );
+    let scheduler = spec.scheduling.as_ref().and_then(scheduler_name);
+    set_all(conf, [(SCHEDULER_NAME, &scheduler, Origin::Field("scheduling"))]);
     if let Some(resources) = spec.executor.as_ref().and_then(|executor| executor.resources.as_ref()) {
         set_executor_cpu(conf, resources);
     }
@@ -90,6 +103,32 @@ fn prepend_files(conf: &mut SparkConf, spec: &SparkBatchSpec) {
     conf.prepend("spark.submit.pyFiles", uris(&spec.py_files), Origin::Field("pyFiles"));
     conf.prepend("spark.files", uris(&spec.files), Origin::Field("files"));
     conf.prepend("spark.archives", uris(&spec.archives), Origin::Field("archives"));
+    conf.prepend("spark.jars.packages", spec.packages.clone(), Origin::Field("packages"));
+    conf.prepend("spark.jars.repositories", spec.repositories.clone(), Origin::Field("repositories"));
+    conf.prepend("spark.jars.excludes", spec.exclude_packages.clone(), Origin::Field("excludePackages"));
+}
+
+/// Spark: `SparkConf` keys of `org.apache.spark.internal.config` (`DYN_ALLOCATION_*`).
+fn set_dynamic_allocation(conf: &mut SparkConf, spec: &SparkBatchSpec) {
+    let Some(dynamic) = &spec.dynamic_allocation else { return };
+    let number = |value: Option<i32>| value.map(|value| value.to_string());
+    let values = [
+        ("enabled", Some(dynamic.enabled.to_string())),
+        ("initialExecutors", number(dynamic.initial_executors)),
+        ("minExecutors", number(dynamic.min_executors)),
+        ("maxExecutors", number(dynamic.max_executors)),
+        ("shuffleTracking.enabled", dynamic.shuffle_tracking_enabled.map(|enabled| enabled.to_string())),
+    ];
+    for (name, value) in values {
+        if let Some(value) = value {
+            conf.set(&format!("spark.dynamicAllocation.{name}"), value, Origin::Field("dynamicAllocation"));
+        }
+    }
+}
+
+fn scheduler_name(scheduling: &Scheduling) -> Option<String> {
+    let yunikorn = scheduling.yunikorn_queue.as_ref().map(|_| "yunikorn".to_owned());
+    scheduling.scheduler_name.clone().or(yunikorn)
 }
 
 /// Spark sets an executor's CPU from these keys, over whatever the template says.
@@ -160,11 +199,6 @@ pub(super) fn ui_port(conf: &SparkConf) -> Option<i32> {
     port.filter(|port| (1..=65_535).contains(port))
 }
 
-/// The `ConfigMap` with Hadoop's configuration files. Spark: `KUBERNETES_HADOOP_CONF_CONFIG_MAP`.
-pub(super) fn hadoop_config_map(conf: &SparkConf) -> Option<&str> {
-    conf.get("spark.kubernetes.hadoop.configMapName").filter(|name| !name.is_empty())
-}
-
 /// The pull secrets, from the typed field or the conf key.
 pub(super) fn pull_secrets(conf: &SparkConf) -> Vec<LocalObjectReference> {
     let names = conf.get("spark.kubernetes.container.image.pullSecrets").unwrap_or_default().split(',').map(str::trim);
@@ -198,9 +232,12 @@ pub(super) fn complete(batch: &ValidatedBatch) -> SparkConf {
     for (key, value) in set {
         conf.set(key, value, Origin::Operator);
     }
-    if let Some(name) = hadoop_config_map(&batch.conf) {
-        // The driver gives its executors what this names.
+    if let Some(name) = batch.conf.get(HADOOP_CONFIG_MAP) {
         conf.set("spark.kubernetes.executor.hadoopConfigMapName", name, Origin::Operator);
+    }
+    if batch.spark_conf.is_some() {
+        // Spark's own ConfigMap would be mounted in the same place.
+        conf.set("spark.kubernetes.executor.disableConfigMap", "true", Origin::Operator);
     }
     let origin = conf.origin("spark.driver.memory").unwrap_or(Origin::Default);
     conf.set("spark.driver.memory", format!("{}m", batch.memory.heap_mib), origin);

@@ -10,8 +10,9 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{
-    ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource, ObjectFieldSelector, Pod, PodSpec,
-    ResourceRequirements, Secret, SecretKeySelector, SecretVolumeSource, Volume, VolumeMount,
+    ConfigMapProjection, Container, ContainerPort, EnvVar, EnvVarSource, ObjectFieldSelector, Pod, PodSpec,
+    ProjectedVolumeSource, ResourceRequirements, Secret, SecretKeySelector, SecretProjection, SecretVolumeSource,
+    Volume, VolumeMount, VolumeProjection,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -23,7 +24,7 @@ use crate::spark::{Language, Origin, SparkConf, app_name_label, escape_arg, to_p
 /// What the keys of conf start with that are variables of the driver's environment.
 const DRIVER_ENV: &str = "spark.kubernetes.driverEnv.";
 const CONF_VOLUME: &str = "spark-conf-volume-driver";
-/// Spark: `HadoopConfDriverFeatureStep`.
+/// Spark: `Constants.HADOOP_CONF_VOLUME`, `Constants.HADOOP_CONF_DIR_PATH`.
 const HADOOP_VOLUME: &str = "hadoop-properties";
 const HADOOP_CONF_DIR: &str = "/opt/hadoop/conf";
 const LOCAL_DIR: &str = "/var/data/spark";
@@ -118,10 +119,11 @@ fn args(batch: &ValidatedBatch) -> Vec<String> {
         format!("{CONF_DIR}/{PROPERTIES_FILE}"),
         "--conf".to_owned(),
         "spark.driver.host=$(SPARK_DRIVER_BIND_ADDRESS)".to_owned(),
-        "--class".to_owned(),
-        escape_arg(&batch.class),
-        escape_arg(&batch.file),
     ]);
+    if let Some(class) = &batch.class {
+        args.extend(["--class".to_owned(), escape_arg(class)]);
+    }
+    args.push(escape_arg(&batch.file));
     args.extend(batch.args.iter().map(|arg| escape_arg(arg)));
     args
 }
@@ -166,7 +168,9 @@ fn env(batch: &ValidatedBatch, local_dirs: &[String]) -> Vec<EnvVar> {
         value("SPARK_LOCAL_DIRS", &local_dirs.join(",")),
         value("SPARK_CONF_DIR", CONF_DIR),
     ]);
-    env.extend(conf::hadoop_config_map(&batch.conf).map(|_| value("HADOOP_CONF_DIR", HADOOP_CONF_DIR)));
+    if batch.conf.get(conf::HADOOP_CONFIG_MAP).is_some() {
+        env.push(value("HADOOP_CONF_DIR", HADOOP_CONF_DIR));
+    }
     env
 }
 
@@ -228,17 +232,10 @@ fn devices(batch: &ValidatedBatch) -> BTreeMap<String, Quantity> {
 ///
 /// Spark: `LocalDirsFeatureStep` (a user's volume named `spark-local-dir-*` takes the place of its own).
 fn volumes(batch: &ValidatedBatch) -> (Vec<Volume>, Vec<VolumeMount>, Vec<String>) {
-    let mut volumes = vec![Volume {
-        name: CONF_VOLUME.to_owned(),
-        secret: Some(SecretVolumeSource {
-            secret_name: Some(batch.names.conf_secret.clone()),
-            ..SecretVolumeSource::default()
-        }),
-        ..Volume::default()
-    }];
+    let mut volumes = vec![conf_volume(batch)];
     let mut mounts = vec![VolumeMount { read_only: Some(true), ..pod::mount(CONF_VOLUME, CONF_DIR) }];
-    if let Some(name) = conf::hadoop_config_map(&batch.conf) {
-        volumes.push(config_map(HADOOP_VOLUME, name));
+    if let Some(name) = batch.conf.get(conf::HADOOP_CONFIG_MAP) {
+        volumes.push(pod::config_map(HADOOP_VOLUME, name));
         mounts.push(pod::mount(HADOOP_VOLUME, HADOOP_CONF_DIR));
     }
     pod::add_volumes(batch, &batch.driver, &mut volumes, &mut mounts);
@@ -263,9 +260,22 @@ fn volumes(batch: &ValidatedBatch) -> (Vec<Volume>, Vec<VolumeMount>, Vec<String
     (volumes, mounts, local_dirs)
 }
 
-fn config_map(name: &str, config_map: &str) -> Volume {
-    let source = ConfigMapVolumeSource { name: config_map.to_owned(), ..ConfigMapVolumeSource::default() };
-    Volume { name: name.to_owned(), config_map: Some(source), ..Volume::default() }
+/// The Secret, with the files of the batch's own conf directory under it: of two sources that hold one file, the
+/// later counts.
+fn conf_volume(batch: &ValidatedBatch) -> Volume {
+    let secret = batch.names.conf_secret.clone();
+    let Some(config_map) = &batch.spark_conf else {
+        let source = SecretVolumeSource { secret_name: Some(secret), ..SecretVolumeSource::default() };
+        return Volume { name: CONF_VOLUME.to_owned(), secret: Some(source), ..Volume::default() };
+    };
+    let config_map = ConfigMapProjection { name: config_map.clone(), ..ConfigMapProjection::default() };
+    let secret = SecretProjection { name: secret, ..SecretProjection::default() };
+    let sources = vec![
+        VolumeProjection { config_map: Some(config_map), ..VolumeProjection::default() },
+        VolumeProjection { secret: Some(secret), ..VolumeProjection::default() },
+    ];
+    let projected = ProjectedVolumeSource { sources: Some(sources), ..ProjectedVolumeSource::default() };
+    Volume { name: CONF_VOLUME.to_owned(), projected: Some(projected), ..Volume::default() }
 }
 
 fn node_selector(batch: &ValidatedBatch) -> BTreeMap<String, String> {
@@ -277,7 +287,7 @@ fn node_selector(batch: &ValidatedBatch) -> BTreeMap<String, String> {
 
 /// Spark: `KubernetesDriverConf.schedulerName`.
 fn scheduler(batch: &ValidatedBatch) -> Option<String> {
-    let keys = ["spark.kubernetes.driver.scheduler.name", "spark.kubernetes.scheduler.name"];
+    let keys = ["spark.kubernetes.driver.scheduler.name", conf::SCHEDULER_NAME];
     keys.into_iter().find_map(|key| batch.conf.get(key)).map(str::to_owned)
 }
 

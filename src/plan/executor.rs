@@ -6,8 +6,11 @@
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::{ValidatedBatch, pod};
+use super::{CONF_DIR, ValidatedBatch, pod};
 use crate::api::EXECUTOR_CONTAINER;
+
+/// Spark: `Constants.SPARK_CONF_VOLUME_EXEC`.
+const CONF_VOLUME: &str = "spark-conf-volume-exec";
 
 /// The template, as the text of a file. JSON is YAML, and is written the same way by every version.
 pub(super) fn template(batch: &ValidatedBatch) -> String {
@@ -19,6 +22,10 @@ fn pod_template(batch: &ValidatedBatch) -> Pod {
     let shape = &batch.executor;
     let (mut volumes, mut mounts) = (Vec::new(), Vec::new());
     pod::add_volumes(batch, shape, &mut volumes, &mut mounts);
+    if let Some(name) = &batch.spark_conf {
+        volumes.push(pod::config_map(CONF_VOLUME, name));
+        mounts.push(pod::mount(CONF_VOLUME, CONF_DIR));
+    }
     let container = Container {
         name: EXECUTOR_CONTAINER.to_owned(),
         env: pod::non_empty(shape.container.env.clone().unwrap_or_default()),

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Capabilities, ContainerPort, EmptyDirVolumeSource, PodSecurityContext, SeccompProfile, SecurityContext, Volume,
-    VolumeMount,
+    Capabilities, ConfigMapVolumeSource, ContainerPort, EmptyDirVolumeSource, PodSecurityContext, SeccompProfile,
+    SecurityContext, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
@@ -60,6 +60,12 @@ pub(super) fn empty_dir(name: &str, medium: Option<&str>) -> Volume {
         empty_dir: Some(EmptyDirVolumeSource { medium: medium.map(str::to_owned), ..EmptyDirVolumeSource::default() }),
         ..Volume::default()
     }
+}
+
+/// The files of a `ConfigMap`.
+pub(super) fn config_map(name: &str, config_map: &str) -> Volume {
+    let source = ConfigMapVolumeSource { name: config_map.to_owned(), ..ConfigMapVolumeSource::default() };
+    Volume { name: name.to_owned(), config_map: Some(source), ..Volume::default() }
 }
 
 /// A mount of a whole volume.

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::pod;
-use crate::api::{ContainerResources, Open, PodSettings};
+use crate::api::{ContainerResources, Open, PodSettings, Scheduling};
 
 /// What a batch says of its driver's pod, or of its executors'. The builders put what they set over it.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +39,20 @@ impl PodShape {
             container: spark_container(own.into_iter().next().unwrap_or_default(), settings),
             resources: settings.resources.clone().unwrap_or_default(),
         }
+    }
+
+    /// The shape with what tells schedulers its queue.
+    ///
+    /// Spark: "Running Spark on Kubernetes", "Using Apache `YuniKorn` as Customized Scheduler". Kueue: "Run Plain Pods".
+    pub(super) fn queued(mut self, scheduling: &Scheduling, app_id: &str) -> Self {
+        if let Some(queue) = &scheduling.kueue_queue {
+            self.labels.insert("kueue.x-k8s.io/queue-name".to_owned(), queue.clone());
+        }
+        if let Some(queue) = &scheduling.yunikorn_queue {
+            self.labels.insert("queue".to_owned(), queue.clone());
+            self.annotations.insert("yunikorn.apache.org/app-id".to_owned(), app_id.to_owned());
+        }
+        self
     }
 }
 

@@ -11,9 +11,12 @@ use super::shape::PodShape;
 use super::{Defaults, conf};
 use crate::api::validation::{Problem, check_conf, problems};
 use crate::api::{
-    ANNOTATION_OWNER, DRIVER_CONTAINER, EXECUTOR_CONTAINER, FACADE_NAME_PREFIX, KEYED_NAME_PREFIX, SparkBatch,
+    ANNOTATION_OWNER, DRIVER_CONTAINER, EXECUTOR_CONTAINER, FACADE_NAME_PREFIX, KEYED_NAME_PREFIX, PodSettings,
+    SparkBatch,
 };
-use crate::spark::{AttemptNames, Language, Origin, PodMemory, SparkConf, app_id, driver_memory, in_image};
+use crate::spark::{
+    AttemptNames, Language, Origin, PodMemory, SparkConf, app_id, driver_memory, in_image, with_manifest,
+};
 
 /// A batch that can be built: every name valid, every size read, the conf complete.
 #[derive(Clone, Debug)]
@@ -29,7 +32,8 @@ pub struct ValidatedBatch {
     pub(super) submit_time: Timestamp,
     pub(super) language: Language,
     pub(super) file: String,
-    pub(super) class: String,
+    /// None for a jar whose manifest names it.
+    pub(super) class: Option<String>,
     pub(super) args: Vec<String>,
     pub(super) proxy_user: Option<String>,
     pub(super) image: String,
@@ -40,6 +44,8 @@ pub struct ValidatedBatch {
     pub(super) driver: PodShape,
     pub(super) executor: PodShape,
     pub(super) volumes: Vec<Volume>,
+    /// The `ConfigMap` with files for `SPARK_CONF_DIR`.
+    pub(super) spark_conf: Option<String>,
     pub(super) conf: SparkConf,
 }
 
@@ -80,6 +86,7 @@ pub fn validate(
     let owner_reference = OwnerReference { block_owner_deletion: Some(true), ..owner_reference };
     let name = batch.name_any();
     let language = Language::of_file(&spec.file);
+    let class = language.runner_class().map(str::to_owned).or_else(|| spec.class_name.clone());
     let mut conf = conf::requested(spec, referenced, defaults);
     conf.set_if_missing("spark.app.name", name.as_str(), Origin::Default);
     let memory = driver_memory(&conf, language)
@@ -93,16 +100,20 @@ pub fn validate(
     let (Some(memory), Some(image), true) = (memory, image.map(str::to_owned), found.is_empty()) else {
         return Err(found);
     };
+    let app_id = app_id(&uid, attempt);
+    let scheduling = spec.scheduling.clone().unwrap_or_default();
+    let shape = |settings: Option<&PodSettings>, spark: &str| {
+        PodShape::new(&settings.cloned().unwrap_or_default(), spark).queued(&scheduling, &app_id)
+    };
     Ok(ValidatedBatch {
         attempt,
         names: AttemptNames::new(&name, &uid, attempt),
-        app_id: app_id(&uid, attempt),
         app_name: conf.get("spark.app.name").unwrap_or(&name).to_owned(),
         user: batch.annotations().get(ANNOTATION_OWNER).cloned().unwrap_or_else(|| "spark".to_owned()),
         submit_time: batch.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
         language,
-        file: in_image(&spec.file),
-        class: language.runner_class().map(str::to_owned).or_else(|| spec.class_name.clone()).unwrap_or_default(),
+        file: if class.is_some() { in_image(&spec.file) } else { with_manifest(&spec.file) },
+        class,
         args: spec.args.clone(),
         proxy_user: spec.proxy_user.clone(),
         image,
@@ -110,9 +121,11 @@ pub fn validate(
         image_pull_secrets: conf::pull_secrets(&conf),
         service_account: spec.service_account_name.clone().unwrap_or_else(|| defaults.service_account.clone()),
         memory,
-        driver: PodShape::new(&spec.driver.clone().unwrap_or_default(), DRIVER_CONTAINER),
-        executor: PodShape::new(&spec.executor.clone().unwrap_or_default(), EXECUTOR_CONTAINER),
+        driver: shape(spec.driver.as_ref(), DRIVER_CONTAINER),
+        executor: shape(spec.executor.as_ref(), EXECUTOR_CONTAINER),
+        spark_conf: spec.spark_conf_from.as_ref().map(|source| source.name.clone()),
         volumes: spec.volumes.iter().filter_map(|volume| volume.read().ok()).collect(),
+        app_id,
         conf,
         name,
         namespace,

@@ -68,6 +68,17 @@ pub fn in_image(uri: &str) -> String {
     if uri.starts_with('/') { format!("local://{uri}") } else { uri.to_owned() }
 }
 
+/// The URI under which a driver reads the manifest of a jar: it opens no file of the scheme `local`.
+///
+/// Spark: `SparkSubmit.prepareSubmitEnvironment` (`FileSystem.get` of the primary resource, for `Main-Class`).
+#[must_use]
+pub fn with_manifest(uri: &str) -> String {
+    match in_image(uri).split_once(':') {
+        Some((scheme, path)) if scheme.eq_ignore_ascii_case("local") => format!("file:{path}"),
+        _ => uri.to_owned(),
+    }
+}
+
 /// An argument that reaches the application unchanged.
 ///
 /// Kubernetes expands `$(NAME)` in container arguments and reads `$$` as `$`; spark-submit leaves that to

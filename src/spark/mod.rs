@@ -8,7 +8,7 @@ mod memory;
 mod names;
 mod properties;
 
-pub use application::{Language, escape_arg, in_image};
+pub use application::{Language, escape_arg, in_image, with_manifest};
 pub use conf::{Origin, SparkConf};
 pub use memory::{MemoryError, PodMemory, driver_memory};
 pub use names::{AttemptNames, app_id, app_name_label};

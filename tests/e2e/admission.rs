@@ -26,7 +26,7 @@ async fn what_cel_can_say_is_refused_at_admission() {
         ("no-file", json!({}), "file"),
         ("file-uri", json!({ "file": "file:///a.py" }), "local://"),
         ("relative", json!({ "file": "a.py" }), "local://"),
-        ("jar-without-class", json!({ "file": "local:///a.jar" }), "className"),
+        ("jar-without-class", json!({ "file": "s3a://bucket/a.jar" }), "className"),
         ("memory", json!({ "file": "/a.py", "driverMemory": "1.5g" }), "driverMemory"),
         ("cores", json!({ "file": "/a.py", "executorCores": 0 }), "executorCores"),
         ("conf-key", json!({ "file": "/a.py", "conf": { "spark.master": "local" } }), "operator owns"),

@@ -28,8 +28,27 @@ pub(super) fn check(spec: &SparkBatchSpec, problems: &mut Vec<Problem>) {
     for (index, volume) in spec.volumes.iter().enumerate() {
         check_open(&format!("volumes[{index}]"), volume, problems);
     }
+    if let Some(scheduling) = &spec.scheduling {
+        let names = [
+            ("schedulerName", &scheduling.scheduler_name),
+            ("kueueQueue", &scheduling.kueue_queue),
+            ("yunikornQueue", &scheduling.yunikorn_queue),
+        ];
+        for (name, value) in names {
+            if value.as_deref().is_some_and(|value| !is_label_value(value)) {
+                let rule = "must be at most 63 letters, digits, '-', '_' and '.', with a letter or digit at both ends";
+                problems.push(Problem::new(format!("scheduling.{name}"), rule));
+            }
+        }
+    }
     check_settings("driver", spec.driver.as_ref(), spec, problems);
     check_settings("executor", spec.executor.as_ref(), spec, problems);
+}
+
+fn is_label_value(text: &str) -> bool {
+    let is_end = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+    let is_inner = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    text.len() <= 63 && text.chars().all(is_inner) && is_end(text.chars().next()) && is_end(text.chars().last())
 }
 
 fn check_open<T: DeserializeOwned + Serialize>(field: &str, object: &Open<T>, problems: &mut Vec<Problem>) -> bool {
