@@ -4,6 +4,11 @@
 
 mod common;
 
+#[path = "reconcile/leases.rs"]
+mod leases;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::apiserver::{ApiError, ApiServer, Crash, Fault};
@@ -29,6 +34,13 @@ fn server() -> ApiServer {
 struct Operator {
     task: JoinHandle<()>,
     cancel: CancellationToken,
+    ready: Arc<AtomicBool>,
+}
+
+impl Operator {
+    fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::SeqCst)
+    }
 }
 
 impl Drop for Operator {
@@ -37,13 +49,22 @@ impl Drop for Operator {
     }
 }
 
-fn start_with(client: Client, start_timeout: SignedDuration) -> Operator {
+fn config(start_timeout: SignedDuration) -> ControllerConfig {
     let defaults = Defaults { image: Some("spark".into()), service_account: "spark".into(), ..Defaults::default() };
-    let config = ControllerConfig { defaults, start_timeout, concurrency: 8 };
-    let cancel = CancellationToken::new();
+    ControllerConfig { defaults, start_timeout, concurrency: 8, election: None }
+}
+
+fn start_config(client: Client, config: ControllerConfig) -> Operator {
+    let (cancel, ready) = (CancellationToken::new(), Arc::new(AtomicBool::new(false)));
     let ids = IdAllocator::new(client.clone());
-    let task = tokio::spawn(controller::run(client, ids, config, cancel.clone(), || ()));
-    Operator { task, cancel }
+    let is_ready = Arc::clone(&ready);
+    let announce = move || is_ready.store(true, Ordering::SeqCst);
+    let task = tokio::spawn(controller::run(client, ids, config, cancel.clone(), announce));
+    Operator { task, cancel, ready }
+}
+
+fn start_with(client: Client, start_timeout: SignedDuration) -> Operator {
+    start_config(client, config(start_timeout))
 }
 
 fn start(client: Client) -> Operator {

@@ -154,7 +154,7 @@ async fn serve(
     let controlling = async {
         if let Some(controller) = controller {
             let client = counted(config.clone(), &calls)?;
-            let ready = readiness.gate("controller");
+            let ready = readiness.gate("caches of the controller");
             crate::controller::run(client, ids.clone(), controller, cancel.clone(), ready).await;
         }
         Ok::<_, Failure>(())
@@ -162,7 +162,7 @@ async fn serve(
     let facing = async {
         if let Some(facade) = facade {
             let clients = Clients::build(&once_only(&config), |config| counted(config, &calls))?;
-            let ready = readiness.gate("facade");
+            let ready = readiness.gate("caches of the facade");
             crate::facade::serve(clients, ids.clone(), facade, &metrics, cancel.clone(), ready).await?;
         }
         Ok(())

@@ -10,6 +10,7 @@ use super::memory::Memory;
 use super::pods::PodIndex;
 use crate::api::{MANAGER, SparkBatch};
 use crate::ids::IdAllocator;
+use crate::lease::{ElectionConfig, Leadership};
 use crate::plan::Defaults;
 
 /// How the controller works.
@@ -22,6 +23,8 @@ pub struct ControllerConfig {
     pub start_timeout: SignedDuration,
     /// Batches that are worked on at once.
     pub concurrency: u16,
+    /// How replicas elect who acts; without it, this process does.
+    pub election: Option<ElectionConfig>,
 }
 
 /// A batch as it was read: one that cannot be understood does not stop the watch of the others.
@@ -30,6 +33,7 @@ pub(super) type GuardedBatch = DeserializeGuard<SparkBatch>;
 pub(super) struct Context {
     pub(super) client: Client,
     pub(super) ids: IdAllocator,
+    pub(super) leadership: Leadership,
     pub(super) config: ControllerConfig,
     pub(super) batches: Store<GuardedBatch>,
     pub(super) pods: PodIndex,
@@ -41,12 +45,14 @@ impl Context {
     pub(super) fn new(
         client: Client,
         ids: IdAllocator,
+        leadership: Leadership,
         config: ControllerConfig,
         batches: Store<GuardedBatch>,
     ) -> Self {
         let reporter = Reporter { controller: MANAGER.to_owned(), instance: None };
         let recorder = Recorder::new(client.clone(), reporter);
-        Self { client, ids, config, batches, pods: PodIndex::default(), memory: Memory::default(), recorder }
+        let (pods, memory) = (PodIndex::default(), Memory::default());
+        Self { client, ids, leadership, config, batches, pods, memory, recorder }
     }
 
     /// The highest batch id that is known of in a namespace; 0 if none is.

@@ -5,7 +5,8 @@
 //! # RBAC needed
 //! `sparkbatches` get, list, watch, delete; `sparkbatches/status` patch; `sparkbatches/finalizers` update (to own
 //! pods under `OwnerReferencesPermissionEnforcement`); `pods` get, list, watch, create, delete, deletecollection;
-//! `secrets` get, create, delete; `configmaps` get, create, update; `events` (events.k8s.io) create, patch.
+//! `secrets` get, create, delete; `configmaps` get, create, update; `events` (events.k8s.io) create, patch; and for
+//! the election `leases` ([`crate::lease`]).
 
 mod apply;
 mod context;
@@ -31,9 +32,10 @@ use tokio_util::sync::CancellationToken;
 use self::context::Context;
 pub use self::context::ControllerConfig;
 use crate::ids::IdAllocator;
+use crate::lease::{self, Leadership};
 
-/// Runs until `cancel` is cancelled, and then until the reconciliations in flight are done. `ready` is called once
-/// the caches are filled.
+/// Runs until `cancel` is cancelled, and then until the reconciliations in flight are done; what this process leads,
+/// it lets go of after them. `ready` is called once the caches are filled, whether it leads or not.
 pub async fn run(
     client: Client,
     ids: IdAllocator,
@@ -41,13 +43,30 @@ pub async fn run(
     cancel: CancellationToken,
     ready: impl FnOnce() + Send,
 ) {
+    let (leadership, electors) = lease::elect(&client, config.election.as_ref());
+    let done = CancellationToken::new();
+    let work = async {
+        Box::pin(control(client, ids, leadership, config, cancel, ready)).await;
+        done.cancel();
+    };
+    futures::join!(work, electors.run(done.clone()));
+}
+
+async fn control(
+    client: Client,
+    ids: IdAllocator,
+    leadership: Leadership,
+    config: ControllerConfig,
+    cancel: CancellationToken,
+    ready: impl FnOnce() + Send,
+) {
     let concurrency = config.concurrency;
     let (store, cache) = reflector::store();
-    let context = Arc::new(Context::new(client, ids, config, store.clone()));
-    let batches = watches::batches(&context, cache);
-    let pods = watches::pods(&context);
+    let context = Arc::new(Context::new(client, ids, leadership, config, store.clone()));
+    let changes = stream::select(watches::batches(&context, cache), watches::pods(&context));
+    let requests = stream::select(changes, watches::takeovers(&context));
     // The queue's end starts the applier's own shutdown, which finishes what runs.
-    let queue = Box::pin(stream::select(batches, pods).take_until(cancel.clone().cancelled_owned()));
+    let queue = Box::pin(requests.take_until(cancel.clone().cancelled_owned()));
     let results = applier(
         |batch, context| Box::pin(reconcile::reconcile(batch, context)),
         reconcile::error_policy,

@@ -26,11 +26,22 @@ pub(super) async fn reconcile(guard: Arc<GuardedBatch>, context: Arc<Context>) -
         }
     };
     context.pods.wait_until_ready().await;
-    if batch.metadata.deletion_timestamp.is_some() || context.memory.is_stale(batch) {
+    let namespace = batch.metadata.namespace.as_deref().unwrap_or_default();
+    // What another replica leads, and what this one leads no more, is looked at when this one begins to lead.
+    let leads = context.leadership.time_left(namespace).is_some();
+    if !leads || batch.metadata.deletion_timestamp.is_some() || context.memory.is_stale(batch) {
         return Ok(Action::await_change());
     }
     let step = Step { context: &context, batch };
-    let action = tokio::time::timeout(TIMEOUT, next(&step)).await.map_err(|_| Error::Timeout(TIMEOUT.as_secs()))??;
+    let action = tokio::select! {
+        biased;
+        // As a crash would, which may come at any time.
+        () = context.leadership.lost(namespace) => return Ok(Action::await_change()),
+        looked = tokio::time::timeout(TIMEOUT, next(&step)) => match looked {
+            Ok(Err(Error::NotLeading)) => return Ok(Action::await_change()),
+            looked => looked.map_err(|_| Error::Timeout(TIMEOUT.as_secs()))??,
+        },
+    };
     context.memory.succeeded(&batch.uid().unwrap_or_default());
     Ok(action)
 }

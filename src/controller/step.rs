@@ -185,8 +185,9 @@ impl Step<'_> {
         created.map_or(SignedDuration::MAX, |created| self.context.now().duration_since(created))
     }
 
-    pub(super) fn objects(&self) -> Objects {
-        Objects::of(&self.context.client, &self.key().0)
+    pub(super) fn objects(&self) -> Objects<'_> {
+        let namespace = self.batch.metadata.namespace.as_deref().unwrap_or_default();
+        Objects::of(&self.context.client, &self.context.leadership, namespace)
     }
 
     pub(super) fn key(&self) -> BatchKey {

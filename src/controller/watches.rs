@@ -8,7 +8,7 @@ use kube::runtime::controller::{ReconcileReason, ReconcileRequest};
 use kube::runtime::reflector::{ObjectRef, store::Writer};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::{WatchStreamExt as _, reflector};
-use kube::{Api, ResourceExt as _};
+use kube::{Api, Resource as _, ResourceExt as _};
 
 use super::context::{Context, GuardedBatch};
 use crate::api::{LABEL_BATCH, SparkBatchSpec};
@@ -69,6 +69,19 @@ pub(super) fn pods(context: &Arc<Context>) -> impl Stream<Item = Result<Request,
             let batch = |(namespace, name): (String, String)| ObjectRef::new(&name).within(&namespace);
             stream::iter(touched.into_iter().map(move |key| request(batch(key), reason())))
         })
+}
+
+/// The batches that this process begins to lead.
+pub(super) fn takeovers(context: &Arc<Context>) -> impl Stream<Item = Result<Request, watcher::Error>> + use<> {
+    let context = Arc::clone(context);
+    context.leadership.gained().flat_map(move |shard| {
+        let leads = |batch: &GuardedBatch| {
+            context.leadership.shard_of(batch.meta().namespace.as_deref().unwrap_or_default()) == shard
+        };
+        let batches = context.batches.state_filter(leads);
+        let reason = || ReconcileReason::Custom { reason: "leadership began".to_owned() };
+        stream::iter(batches.into_iter().map(move |batch| request(ObjectRef::from_obj(&*batch), reason())))
+    })
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "the applier takes a stream of results")]
