@@ -17,7 +17,7 @@ const MODULES: &[(&str, &[&str], bool)] = &[
     ("server", &[], false),
     // plan: for dry runs alone.
     ("facade", &["api", "livy", "plan", "ids", "metrics", "server"], false),
-    ("controller", &["api", "plan", "observe", "spark", "ids", "lease"], false),
+    ("controller", &["api", "plan", "observe", "spark", "ids", "lease", "metrics"], false),
     ("admin", &["metrics", "server"], false),
     ("shutdown", &[], false),
     ("telemetry", &[], false),

@@ -6,6 +6,10 @@ mod common;
 
 #[path = "reconcile/leases.rs"]
 mod leases;
+#[path = "reconcile/metrics.rs"]
+mod metrics;
+#[path = "reconcile/namespaces.rs"]
+mod namespaces;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,6 +21,7 @@ use kube::Client;
 use serde_json::{Value, json};
 use sparkbatch::controller::{self, ControllerConfig};
 use sparkbatch::ids::IdAllocator;
+use sparkbatch::metrics::Metrics;
 use sparkbatch::plan::Defaults;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -35,6 +40,7 @@ struct Operator {
     task: JoinHandle<()>,
     cancel: CancellationToken,
     ready: Arc<AtomicBool>,
+    metrics: Metrics,
 }
 
 impl Operator {
@@ -51,7 +57,7 @@ impl Drop for Operator {
 
 fn config(start_timeout: SignedDuration) -> ControllerConfig {
     let defaults = Defaults { image: Some("spark".into()), service_account: "spark".into(), ..Defaults::default() };
-    ControllerConfig { defaults, start_timeout, concurrency: 8, election: None }
+    ControllerConfig { defaults, start_timeout, concurrency: 8, election: None, namespaces: Vec::new() }
 }
 
 fn start_config(client: Client, config: ControllerConfig) -> Operator {
@@ -59,8 +65,12 @@ fn start_config(client: Client, config: ControllerConfig) -> Operator {
     let ids = IdAllocator::new(client.clone());
     let is_ready = Arc::clone(&ready);
     let announce = move || is_ready.store(true, Ordering::SeqCst);
-    let task = tokio::spawn(controller::run(client, ids, config, cancel.clone(), announce));
-    Operator { task, cancel, ready }
+    let (metrics, cancelled) = (Metrics::default(), cancel.clone());
+    let shown = metrics.clone();
+    let task = tokio::spawn(async move {
+        controller::run(client, ids, config, &shown, cancelled, announce).await;
+    });
+    Operator { task, cancel, ready, metrics }
 }
 
 fn start_with(client: Client, start_timeout: SignedDuration) -> Operator {

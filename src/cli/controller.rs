@@ -18,7 +18,7 @@ pub(super) struct ControllerArgs {
     /// How long a batch may wait for its driver to run, as in '10m' or '90s'.
     #[arg(long, env = "SPARKBATCH_DRIVER_START_TIMEOUT", default_value = "10m")]
     driver_start_timeout: SignedDuration,
-    /// Batches that are worked on at once.
+    /// Batches that are worked on at once, in each namespace of --namespaces.
     #[arg(long, env = "SPARKBATCH_CONCURRENCY", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
     concurrency: u16,
     #[command(flatten)]
@@ -80,6 +80,7 @@ impl ControllerArgs {
             start_timeout: self.driver_start_timeout,
             concurrency: self.concurrency,
             election: self.election.config(own_namespace)?,
+            namespaces: Vec::new(),
         })
     }
 }

@@ -1,7 +1,7 @@
 //! One look at one batch: which step is next.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kube::ResourceExt as _;
 use kube::runtime::controller::Action;
@@ -33,17 +33,22 @@ pub(super) async fn reconcile(guard: Arc<GuardedBatch>, context: Arc<Context>) -
         return Ok(Action::await_change());
     }
     let step = Step { context: &context, batch };
-    let action = tokio::select! {
+    let started = Instant::now();
+    let looked = tokio::select! {
         biased;
-        // As a crash would, which may come at any time.
-        () = context.leadership.lost(namespace) => return Ok(Action::await_change()),
-        looked = tokio::time::timeout(TIMEOUT, next(&step)) => match looked {
-            Ok(Err(Error::NotLeading)) => return Ok(Action::await_change()),
-            looked => looked.map_err(|_| Error::Timeout(TIMEOUT.as_secs()))??,
-        },
+        // As a crash would end it, which may come at any time.
+        () = context.leadership.lost(namespace) => Err(Error::NotLeading),
+        looked = tokio::time::timeout(TIMEOUT, next(&step)) => looked.unwrap_or(Err(Error::Timeout(TIMEOUT.as_secs()))),
     };
-    context.memory.succeeded(&batch.uid().unwrap_or_default());
-    Ok(action)
+    context.counters.looked(looked.as_ref().err().map_or("ok", Error::category), started.elapsed());
+    match looked {
+        Err(Error::NotLeading) => Ok(Action::await_change()),
+        Err(error) => Err(error),
+        Ok(action) => {
+            context.memory.succeeded(&batch.uid().unwrap_or_default());
+            Ok(action)
+        }
+    }
 }
 
 /// 1 s, 2 s, 4 s, … up to 5 minutes, each by up to a fifth longer so that many batches do not come at once.

@@ -135,6 +135,8 @@ impl Step<'_> {
             written => written.during("write the status")?,
         };
         self.context.memory.wrote(&written, Instant::now());
+        let created = self.batch.metadata.creation_timestamp.as_ref().map(|time| time.0);
+        self.context.counters.wrote(created, before, after);
         if before.phase != after.phase {
             tracing::info!(
                 namespace = self.key().0, name, phase = %after.phase, reason = after.reason.map(Reason::as_str),
