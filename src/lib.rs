@@ -15,6 +15,7 @@ pub mod cli;
 pub mod controller;
 pub mod facade;
 pub mod ids;
+pub mod lease;
 pub mod livy;
 pub mod metrics;
 pub mod observe;

@@ -48,6 +48,17 @@ impl Metrics {
         self.registry().register_collector(Box::new(Sampled { name, help, read: Box::new(read) }));
     }
 
+    /// Like [`Self::sample`], with a gauge for each value of `label`. `read` has to give few values, and the same.
+    pub fn sample_by(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        label: &'static str,
+        read: impl Fn() -> Vec<(String, usize)> + Send + Sync + 'static,
+    ) {
+        self.registry().register_collector(Box::new(SampledBy { name, help, label, read: Box::new(read) }));
+    }
+
     /// All metrics, in the text format of `OpenMetrics`.
     ///
     /// # Errors
@@ -76,5 +87,30 @@ impl Collector for Sampled {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let value = ConstGauge::new(i64::try_from((self.read)()).unwrap_or(i64::MAX));
         value.encode(encoder.encode_descriptor(self.name, self.help, None, MetricType::Gauge)?)
+    }
+}
+
+/// Gauges that are read where they are.
+struct SampledBy {
+    name: &'static str,
+    help: &'static str,
+    label: &'static str,
+    read: Box<dyn Fn() -> Vec<(String, usize)> + Send + Sync>,
+}
+
+impl fmt::Debug for SampledBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SampledBy").field(&self.name).finish()
+    }
+}
+
+impl Collector for SampledBy {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut gauges = encoder.encode_descriptor(self.name, self.help, None, MetricType::Gauge)?;
+        for (value, count) in (self.read)() {
+            let gauge = ConstGauge::new(i64::try_from(count).unwrap_or(i64::MAX));
+            gauge.encode(gauges.encode_family(&[(self.label, value)])?)?;
+        }
+        Ok(())
     }
 }

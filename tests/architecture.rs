@@ -12,15 +12,20 @@ const MODULES: &[(&str, &[&str], bool)] = &[
     ("plan", &["api", "spark"], true),
     ("observe", &["api"], true),
     ("ids", &["api"], false),
+    ("lease", &[], false),
     ("metrics", &[], false),
     ("server", &[], false),
     // plan: for dry runs alone.
     ("facade", &["api", "livy", "plan", "ids", "metrics", "server"], false),
-    ("controller", &["api", "plan", "observe", "spark", "ids"], false),
+    ("controller", &["api", "plan", "observe", "spark", "ids", "lease", "metrics"], false),
     ("admin", &["metrics", "server"], false),
     ("shutdown", &[], false),
     ("telemetry", &[], false),
-    ("cli", &["admin", "api", "controller", "facade", "ids", "metrics", "plan", "shutdown", "telemetry"], false),
+    (
+        "cli",
+        &["admin", "api", "controller", "facade", "ids", "lease", "metrics", "plan", "shutdown", "telemetry"],
+        false,
+    ),
     ("main", &["cli"], false),
     ("lib", &[], false),
 ];

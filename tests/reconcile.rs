@@ -4,6 +4,15 @@
 
 mod common;
 
+#[path = "reconcile/leases.rs"]
+mod leases;
+#[path = "reconcile/metrics.rs"]
+mod metrics;
+#[path = "reconcile/namespaces.rs"]
+mod namespaces;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::apiserver::{ApiError, ApiServer, Crash, Fault};
@@ -12,6 +21,7 @@ use kube::Client;
 use serde_json::{Value, json};
 use sparkbatch::controller::{self, ControllerConfig};
 use sparkbatch::ids::IdAllocator;
+use sparkbatch::metrics::Metrics;
 use sparkbatch::plan::Defaults;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -29,6 +39,14 @@ fn server() -> ApiServer {
 struct Operator {
     task: JoinHandle<()>,
     cancel: CancellationToken,
+    ready: Arc<AtomicBool>,
+    metrics: Metrics,
+}
+
+impl Operator {
+    fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::SeqCst)
+    }
 }
 
 impl Drop for Operator {
@@ -37,13 +55,26 @@ impl Drop for Operator {
     }
 }
 
-fn start_with(client: Client, start_timeout: SignedDuration) -> Operator {
+fn config(start_timeout: SignedDuration) -> ControllerConfig {
     let defaults = Defaults { image: Some("spark".into()), service_account: "spark".into(), ..Defaults::default() };
-    let config = ControllerConfig { defaults, start_timeout, concurrency: 8 };
-    let cancel = CancellationToken::new();
+    ControllerConfig { defaults, start_timeout, concurrency: 8, election: None, namespaces: Vec::new() }
+}
+
+fn start_config(client: Client, config: ControllerConfig) -> Operator {
+    let (cancel, ready) = (CancellationToken::new(), Arc::new(AtomicBool::new(false)));
     let ids = IdAllocator::new(client.clone());
-    let task = tokio::spawn(controller::run(client, ids, config, cancel.clone(), || ()));
-    Operator { task, cancel }
+    let is_ready = Arc::clone(&ready);
+    let announce = move || is_ready.store(true, Ordering::SeqCst);
+    let (metrics, cancelled) = (Metrics::default(), cancel.clone());
+    let shown = metrics.clone();
+    let task = tokio::spawn(async move {
+        controller::run(client, ids, config, &shown, cancelled, announce).await;
+    });
+    Operator { task, cancel, ready, metrics }
+}
+
+fn start_with(client: Client, start_timeout: SignedDuration) -> Operator {
+    start_config(client, config(start_timeout))
 }
 
 fn start(client: Client) -> Operator {

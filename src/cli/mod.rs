@@ -5,6 +5,7 @@ mod defaults;
 mod facade;
 mod render;
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -99,12 +100,23 @@ struct ProcessArgs {
     /// Address of /livez, /readyz and /metrics.
     #[arg(long, env = "SPARKBATCH_ADMIN_LISTEN", default_value = "127.0.0.1:8080")]
     admin_listen: SocketAddr,
+    /// Namespaces to serve, with commas between. Rights in these are enough then. [default: all]
+    #[arg(long, env = "SPARKBATCH_NAMESPACES", value_delimiter = ',', value_name = "NAMESPACE")]
+    namespaces: Vec<String>,
     /// Log filter, as in 'info,kube=warn'.
     #[arg(long, env = "SPARKBATCH_LOG_FILTER", default_value = "info")]
     log_filter: String,
     /// Form of log lines.
     #[arg(long, env = "SPARKBATCH_LOG_FORMAT", value_enum, default_value = "plain")]
     log_format: LogFormat,
+}
+
+impl ProcessArgs {
+    /// Each namespace once; none for all.
+    fn namespaces(&self) -> Vec<String> {
+        let names = self.namespaces.iter().map(|name| name.trim()).filter(|name| !name.is_empty());
+        names.map(str::to_owned).collect::<BTreeSet<_>>().into_iter().collect()
+    }
 }
 
 /// Runs the command.
@@ -158,16 +170,19 @@ async fn serve(
     let ids = IdAllocator::new(counted(once_only(&config), &calls)?);
     let controlling = async {
         if let Some(controller) = controller {
+            let controller = ControllerConfig { namespaces: process.namespaces(), ..controller };
             let client = counted(config.clone(), &calls)?;
-            let ready = readiness.gate("controller");
-            crate::controller::run(client, ids.clone(), controller, cancel.clone(), ready).await;
+            let ready = readiness.gate("caches of the controller");
+            let cancel = cancel.clone();
+            Box::pin(crate::controller::run(client, ids.clone(), controller, &metrics, cancel, ready)).await;
         }
         Ok::<_, Failure>(())
     };
     let facing = async {
         if let Some(facade) = facade {
+            let facade = FacadeConfig { namespaces: process.namespaces(), ..facade };
             let clients = Clients::build(&once_only(&config), |config| counted(config, &calls))?;
-            let ready = readiness.gate("facade");
+            let ready = readiness.gate("caches of the facade");
             crate::facade::serve(clients, ids.clone(), facade, &metrics, cancel.clone(), ready).await?;
         }
         Ok(())
@@ -215,6 +230,16 @@ mod tests {
     use clap::CommandFactory as _;
 
     use super::*;
+
+    #[test]
+    fn each_namespace_is_served_once() {
+        let args = |flags: &[&str]| match Cli::parse_from([&["sparkbatch", "run"], flags].concat()).command {
+            Command::Run(args) => args.process.namespaces(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(args(&["--namespaces", "b, a,b,"]), ["a", "b"]);
+        assert!(args(&[]).is_empty());
+    }
 
     #[test]
     fn the_command_line_is_valid() {

@@ -5,6 +5,9 @@
 //! 2. The driver pod is created. It mounts the Secret, so it cannot start yet.
 //! 3. The Secret is created, which starts the driver.
 //!
+//! The creates are sent only while no other replica can lead, and given up before one can: what was found in step 1
+//! still holds then (docs/adr/0008).
+//!
 //! A crash between any two of these leaves a state from which the same steps lead on. Names are functions of
 //! the batch's uid and the attempt, so that a repeated create is answered with 409, and the owner's uid tells
 //! ours from another's.
@@ -16,6 +19,7 @@ use kube::{Api, Client, Resource, ResourceExt as _};
 use super::error::{During as _, Error, api_status, ignore_absent};
 use super::pods::BatchKey;
 use crate::api::{LABEL_BATCH, LABEL_SPARK_ROLE, ROLE_EXECUTOR};
+use crate::lease::Leadership;
 use crate::observe::{DriverFacts, driver_facts};
 use crate::plan::PodSet;
 
@@ -40,14 +44,17 @@ pub(super) struct Refusal {
 }
 
 /// The API objects of one namespace.
-pub(super) struct Objects {
+pub(super) struct Objects<'a> {
     pods: Api<Pod>,
     secrets: Api<Secret>,
+    leadership: &'a Leadership,
+    namespace: &'a str,
 }
 
-impl Objects {
-    pub(super) fn of(client: &Client, namespace: &str) -> Self {
-        Self { pods: Api::namespaced(client.clone(), namespace), secrets: Api::namespaced(client.clone(), namespace) }
+impl<'a> Objects<'a> {
+    pub(super) fn of(client: &Client, leadership: &'a Leadership, namespace: &'a str) -> Self {
+        let (pods, secrets) = (Api::namespaced(client.clone(), namespace), Api::namespaced(client.clone(), namespace));
+        Self { pods, secrets, leadership, namespace }
     }
 
     /// Starts the driver of `set` for the batch with `owner`, or finds the one that was started.
@@ -93,7 +100,7 @@ impl Objects {
     }
 
     async fn create_or_adopt_pod(&self, pod: &Pod, owner: &str) -> Result<Started, Error> {
-        match self.pods.create(&PostParams::default(), pod).await {
+        match self.fenced(self.pods.create(&PostParams::default(), pod)).await? {
             Ok(pod) => Ok(Started::Driver(Box::new(driver_facts(&pod)))),
             Err(error) if is_taken(&error) => match self.driver(&pod.name_any(), owner).await? {
                 Started::Lost => Err(Error::Changed(format!("pod '{}'", pod.name_any()))),
@@ -108,7 +115,7 @@ impl Objects {
     /// `None` if the Secret exists now and is ours.
     async fn create_secret(&self, secret: &Secret, owner: &str) -> Result<Option<Started>, Error> {
         let name = secret.name_any();
-        match self.secrets.create(&PostParams::default(), secret).await {
+        match self.fenced(self.secrets.create(&PostParams::default(), secret)).await? {
             Ok(_) => Ok(None),
             Err(error) if is_taken(&error) => match self.secret(&name).await? {
                 Some(found) if is_owned_by(&found, owner) => Ok(None),
@@ -120,6 +127,12 @@ impl Objects {
                 refused.map_or_else(|| Err(error).during("create the driver's Secret"), Ok)
             }
         }
+    }
+
+    /// Sends a create if no other replica can lead by now, and gives it up before one can.
+    async fn fenced<T>(&self, create: impl Future<Output = T>) -> Result<T, Error> {
+        let left = self.leadership.time_left(self.namespace).ok_or(Error::NotLeading)?;
+        tokio::time::timeout(left, create).await.map_err(|_| Error::Timeout(left.as_secs()))
     }
 
     /// Deletes the driver pod, if it is still the one with this uid.

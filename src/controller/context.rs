@@ -1,15 +1,17 @@
 //! What every reconciliation works with.
 
 use jiff::{SignedDuration, Timestamp};
-use kube::core::DeserializeGuard;
+use kube::core::{DeserializeGuard, NamespaceResourceScope};
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::Store;
-use kube::{Client, Resource as _};
+use kube::{Api, Client, Resource};
 
 use super::memory::Memory;
+use super::metrics::Counters;
 use super::pods::PodIndex;
 use crate::api::{MANAGER, SparkBatch};
 use crate::ids::IdAllocator;
+use crate::lease::{ElectionConfig, Leadership};
 use crate::plan::Defaults;
 
 /// How the controller works.
@@ -22,15 +24,33 @@ pub struct ControllerConfig {
     pub start_timeout: SignedDuration,
     /// Batches that are worked on at once.
     pub concurrency: u16,
+    /// How replicas elect who acts; without it, this process does.
+    pub election: Option<ElectionConfig>,
+    /// Namespaces to work in; all if empty.
+    pub namespaces: Vec<String>,
 }
 
 /// A batch as it was read: one that cannot be understood does not stop the watch of the others.
 pub(super) type GuardedBatch = DeserializeGuard<SparkBatch>;
 
-pub(super) struct Context {
+/// What one process has, whatever the namespaces it works in.
+#[derive(Clone)]
+pub(super) struct Process {
     pub(super) client: Client,
     pub(super) ids: IdAllocator,
+    pub(super) leadership: Leadership,
     pub(super) config: ControllerConfig,
+    pub(super) counters: Counters,
+}
+
+pub(super) struct Context {
+    /// The namespace that is worked in; `None` for all.
+    scope: Option<String>,
+    pub(super) client: Client,
+    pub(super) ids: IdAllocator,
+    pub(super) leadership: Leadership,
+    pub(super) config: ControllerConfig,
+    pub(super) counters: Counters,
     pub(super) batches: Store<GuardedBatch>,
     pub(super) pods: PodIndex,
     pub(super) memory: Memory,
@@ -38,15 +58,29 @@ pub(super) struct Context {
 }
 
 impl Context {
-    pub(super) fn new(
-        client: Client,
-        ids: IdAllocator,
-        config: ControllerConfig,
-        batches: Store<GuardedBatch>,
-    ) -> Self {
+    pub(super) fn new(process: Process, scope: Option<String>, batches: Store<GuardedBatch>) -> Self {
+        let Process { client, ids, leadership, config, counters } = process;
         let reporter = Reporter { controller: MANAGER.to_owned(), instance: None };
         let recorder = Recorder::new(client.clone(), reporter);
-        Self { client, ids, config, batches, pods: PodIndex::default(), memory: Memory::default(), recorder }
+        let (pods, memory) = (PodIndex::default(), Memory::default());
+        Self { scope, client, ids, leadership, config, counters, batches, pods, memory, recorder }
+    }
+
+    /// What is watched: one namespace, or all.
+    pub(super) fn watched<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope>,
+        K::DynamicType: Default,
+    {
+        match &self.scope {
+            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
+            None => Api::all(self.client.clone()),
+        }
+    }
+
+    /// Waits until the caches are filled; `false` if they will not be.
+    pub(super) async fn wait_until_ready(&self) -> bool {
+        self.batches.wait_until_ready().await.is_ok() && self.pods.wait_until_ready().await
     }
 
     /// The highest batch id that is known of in a namespace; 0 if none is.

@@ -15,6 +15,9 @@ pub(super) enum Error {
     /// The API server took too long.
     #[error("no answer within {0} seconds")]
     Timeout(u64),
+    /// Another replica leads, or may do so soon.
+    #[error("this replica does not lead")]
+    NotLeading,
     /// An object vanished between two calls; looking again settles it.
     #[error("{0} changed while it was looked at")]
     Changed(String),
@@ -32,6 +35,7 @@ impl Error {
             Self::Api { source: kube::Error::Api(_), .. } => "api",
             Self::Api { .. } => "connection",
             Self::Timeout(_) => "timeout",
+            Self::NotLeading => "not_leading",
             Self::Changed(_) => "changed",
             Self::Json(_) => "internal",
         }

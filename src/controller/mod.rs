@@ -5,7 +5,8 @@
 //! # RBAC needed
 //! `sparkbatches` get, list, watch, delete; `sparkbatches/status` patch; `sparkbatches/finalizers` update (to own
 //! pods under `OwnerReferencesPermissionEnforcement`); `pods` get, list, watch, create, delete, deletecollection;
-//! `secrets` get, create, delete; `configmaps` get, create, update; `events` (events.k8s.io) create, patch.
+//! `secrets` get, create, delete; `configmaps` get, create, update; `events` (events.k8s.io) create, patch; and for
+//! the election `leases` ([`crate::lease`]). With [`ControllerConfig::namespaces`], Roles in these give all of it.
 
 mod apply;
 mod context;
@@ -14,6 +15,7 @@ mod error;
 mod events;
 mod finish;
 mod memory;
+mod metrics;
 mod pods;
 mod reconcile;
 mod start;
@@ -22,60 +24,89 @@ mod watches;
 
 use std::sync::Arc;
 
-use futures::{StreamExt as _, stream};
+use futures::{StreamExt as _, future, stream};
 use kube::Client;
 use kube::runtime::controller::{Config, Error as ApplierError};
+use kube::runtime::reflector::store::Writer;
 use kube::runtime::{applier, reflector};
 use tokio_util::sync::CancellationToken;
 
-use self::context::Context;
 pub use self::context::ControllerConfig;
+use self::context::{Context, GuardedBatch, Process};
+use self::metrics::Counters;
 use crate::ids::IdAllocator;
+use crate::lease;
+use crate::metrics::Metrics;
 
-/// Runs until `cancel` is cancelled, and then until the reconciliations in flight are done. `ready` is called once
-/// the caches are filled.
+/// Runs until `cancel` is cancelled, and then until the reconciliations in flight are done; what this process leads,
+/// it lets go of after them. `ready` is called once the caches are filled, whether it leads or not.
 pub async fn run(
     client: Client,
     ids: IdAllocator,
     config: ControllerConfig,
+    metrics: &Metrics,
     cancel: CancellationToken,
     ready: impl FnOnce() + Send,
 ) {
-    let concurrency = config.concurrency;
-    let (store, cache) = reflector::store();
-    let context = Arc::new(Context::new(client, ids, config, store.clone()));
-    let batches = watches::batches(&context, cache);
-    let pods = watches::pods(&context);
-    // The queue's end starts the applier's own shutdown, which finishes what runs.
-    let queue = Box::pin(stream::select(batches, pods).take_until(cancel.clone().cancelled_owned()));
-    let results = applier(
-        |batch, context| Box::pin(reconcile::reconcile(batch, context)),
-        reconcile::error_policy,
-        Arc::clone(&context),
-        store.clone(),
-        queue,
-        Config::default().concurrency(concurrency),
-    );
-    let work = results.for_each(|result| async {
-        match result {
-            Ok(_) => {}
-            Err(ApplierError::ObjectNotFound(object)) => tracing::debug!(%object, "batch is gone"),
-            Err(ApplierError::ReconcilerFailed(error, object)) => {
-                tracing::warn!(%object, category = error.category(), %error, "reconciliation failed; it is tried again");
-            }
-            Err(error) => tracing::error!(%error, "the controller's queue failed"),
-        }
-    });
+    let (leadership, electors) = lease::elect(&client, config.election.as_ref());
+    let scopes = match &config.namespaces[..] {
+        [] => vec![None],
+        namespaces => namespaces.iter().cloned().map(Some).collect(),
+    };
+    let process = Process { client, ids, leadership, config, counters: Counters::new(metrics) };
+    // Each namespace has its own caches and queue: one that cannot be watched holds up no other.
+    let (contexts, caches): (Vec<_>, Vec<_>) = scopes
+        .into_iter()
+        .map(|scope| {
+            let (batches, cache) = reflector::store();
+            (Arc::new(Context::new(process.clone(), scope, batches)), cache)
+        })
+        .unzip();
+    metrics::sample(metrics, &process.leadership, contexts.iter().map(|context| context.batches.clone()).collect());
+    let done = CancellationToken::new();
+    let controls = contexts.iter().zip(caches).map(|(context, cache)| control(context, cache, cancel.clone()));
+    let work = async {
+        future::join_all(controls).await;
+        done.cancel();
+    };
     let announce = async {
         tokio::select! {
             () = cancel.cancelled() => {}
-            filled = async { store.wait_until_ready().await.is_ok() && context.pods.wait_until_ready().await } => {
-                if filled {
+            filled = future::join_all(contexts.iter().map(|context| context.wait_until_ready())) => {
+                if filled.iter().all(|filled| *filled) {
                     ready();
-                    tracing::info!(batches = store.len(), "controller is ready");
+                    let batches: usize = contexts.iter().map(|context| context.batches.len()).sum();
+                    tracing::info!(batches, "controller is ready");
                 }
             }
         }
     };
-    futures::join!(work, announce);
+    futures::join!(work, announce, electors.run(done.clone()));
+}
+
+async fn control(context: &Arc<Context>, cache: Writer<GuardedBatch>, cancel: CancellationToken) {
+    let changes = stream::select(watches::batches(context, cache), watches::pods(context));
+    let requests = stream::select(changes, watches::takeovers(context));
+    // The queue's end starts the applier's own shutdown, which finishes what runs.
+    let queue = Box::pin(requests.take_until(cancel.cancelled_owned()));
+    let results = applier(
+        |batch, context| Box::pin(reconcile::reconcile(batch, context)),
+        reconcile::error_policy,
+        Arc::clone(context),
+        context.batches.clone(),
+        queue,
+        Config::default().concurrency(context.config.concurrency),
+    );
+    results
+        .for_each(|result| async {
+            match result {
+                Ok(_) => {}
+                Err(ApplierError::ObjectNotFound(object)) => tracing::debug!(%object, "batch is gone"),
+                Err(ApplierError::ReconcilerFailed(error, object)) => {
+                    tracing::warn!(%object, category = error.category(), %error, "reconciliation failed; it is tried again");
+                }
+                Err(error) => tracing::error!(%error, "the controller's queue failed"),
+            }
+        })
+        .await;
 }

@@ -1,7 +1,7 @@
 //! One look at one batch: which step is next.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kube::ResourceExt as _;
 use kube::runtime::controller::Action;
@@ -26,13 +26,29 @@ pub(super) async fn reconcile(guard: Arc<GuardedBatch>, context: Arc<Context>) -
         }
     };
     context.pods.wait_until_ready().await;
-    if batch.metadata.deletion_timestamp.is_some() || context.memory.is_stale(batch) {
+    let namespace = batch.metadata.namespace.as_deref().unwrap_or_default();
+    // What another replica leads, and what this one leads no more, is looked at when this one begins to lead.
+    let leads = context.leadership.time_left(namespace).is_some();
+    if !leads || batch.metadata.deletion_timestamp.is_some() || context.memory.is_stale(batch) {
         return Ok(Action::await_change());
     }
     let step = Step { context: &context, batch };
-    let action = tokio::time::timeout(TIMEOUT, next(&step)).await.map_err(|_| Error::Timeout(TIMEOUT.as_secs()))??;
-    context.memory.succeeded(&batch.uid().unwrap_or_default());
-    Ok(action)
+    let started = Instant::now();
+    let looked = tokio::select! {
+        biased;
+        // As a crash would end it, which may come at any time.
+        () = context.leadership.lost(namespace) => Err(Error::NotLeading),
+        looked = tokio::time::timeout(TIMEOUT, next(&step)) => looked.unwrap_or(Err(Error::Timeout(TIMEOUT.as_secs()))),
+    };
+    context.counters.looked(looked.as_ref().err().map_or("ok", Error::category), started.elapsed());
+    match looked {
+        Err(Error::NotLeading) => Ok(Action::await_change()),
+        Err(error) => Err(error),
+        Ok(action) => {
+            context.memory.succeeded(&batch.uid().unwrap_or_default());
+            Ok(action)
+        }
+    }
 }
 
 /// 1 s, 2 s, 4 s, … up to 5 minutes, each by up to a fifth longer so that many batches do not come at once.

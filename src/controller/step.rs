@@ -135,6 +135,8 @@ impl Step<'_> {
             written => written.during("write the status")?,
         };
         self.context.memory.wrote(&written, Instant::now());
+        let created = self.batch.metadata.creation_timestamp.as_ref().map(|time| time.0);
+        self.context.counters.wrote(created, before, after);
         if before.phase != after.phase {
             tracing::info!(
                 namespace = self.key().0, name, phase = %after.phase, reason = after.reason.map(Reason::as_str),
@@ -185,8 +187,9 @@ impl Step<'_> {
         created.map_or(SignedDuration::MAX, |created| self.context.now().duration_since(created))
     }
 
-    pub(super) fn objects(&self) -> Objects {
-        Objects::of(&self.context.client, &self.key().0)
+    pub(super) fn objects(&self) -> Objects<'_> {
+        let namespace = self.batch.metadata.namespace.as_deref().unwrap_or_default();
+        Objects::of(&self.context.client, &self.context.leadership, namespace)
     }
 
     pub(super) fn key(&self) -> BatchKey {

@@ -8,7 +8,7 @@ use kube::runtime::controller::{ReconcileReason, ReconcileRequest};
 use kube::runtime::reflector::{ObjectRef, store::Writer};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::{WatchStreamExt as _, reflector};
-use kube::{Api, ResourceExt as _};
+use kube::{Resource as _, ResourceExt as _};
 
 use super::context::{Context, GuardedBatch};
 use crate::api::{LABEL_BATCH, SparkBatchSpec};
@@ -20,8 +20,7 @@ pub(super) fn batches(
     context: &Arc<Context>,
     cache: Writer<GuardedBatch>,
 ) -> impl Stream<Item = Result<Request, watcher::Error>> + use<> {
-    let api: Api<GuardedBatch> = Api::all(context.client.clone());
-    let events = watcher(api, watcher::Config::default()).default_backoff().modify(trim);
+    let events = watcher(context.watched(), watcher::Config::default()).default_backoff().modify(trim);
     let context = Arc::clone(context);
     let mut listed: Vec<ObjectRef<GuardedBatch>> = Vec::new();
     reflector(cache, events).flat_map(move |event| {
@@ -42,6 +41,7 @@ pub(super) fn batches(
                 Vec::new()
             }
             Err(error) => {
+                context.counters.watch_failed("sparkbatches");
                 tracing::warn!(%error, "the watch of batches failed; it is opened again");
                 Vec::new()
             }
@@ -52,13 +52,14 @@ pub(super) fn batches(
 
 /// The batches to look at since their pods changed. Keeps the index of pods.
 pub(super) fn pods(context: &Arc<Context>) -> impl Stream<Item = Result<Request, watcher::Error>> + use<> {
-    let api: Api<Pod> = Api::all(context.client.clone());
     let config = watcher::Config::default().labels(LABEL_BATCH);
     let context = Arc::clone(context);
-    watcher(api, config)
+    let counters = context.counters.clone();
+    watcher(context.watched::<Pod>(), config)
         .default_backoff()
-        .filter_map(|event| {
+        .filter_map(move |event| {
             if let Err(error) = &event {
+                counters.watch_failed("pods");
                 tracing::warn!(%error, "the watch of pods failed; it is opened again");
             }
             future::ready(event.ok())
@@ -69,6 +70,19 @@ pub(super) fn pods(context: &Arc<Context>) -> impl Stream<Item = Result<Request,
             let batch = |(namespace, name): (String, String)| ObjectRef::new(&name).within(&namespace);
             stream::iter(touched.into_iter().map(move |key| request(batch(key), reason())))
         })
+}
+
+/// The batches that this process begins to lead.
+pub(super) fn takeovers(context: &Arc<Context>) -> impl Stream<Item = Result<Request, watcher::Error>> + use<> {
+    let context = Arc::clone(context);
+    context.leadership.gained().flat_map(move |shard| {
+        let leads = |batch: &GuardedBatch| {
+            context.leadership.shard_of(batch.meta().namespace.as_deref().unwrap_or_default()) == shard
+        };
+        let batches = context.batches.state_filter(leads);
+        let reason = || ReconcileReason::Custom { reason: "leadership began".to_owned() };
+        stream::iter(batches.into_iter().map(move |batch| request(ObjectRef::from_obj(&*batch), reason())))
+    })
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "the applier takes a stream of results")]

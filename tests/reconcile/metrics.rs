@@ -1,0 +1,53 @@
+//! What the controller counts.
+
+use super::*;
+
+fn assert_shows(operator: &Operator, lines: &[&str]) {
+    let text = operator.metrics.text().unwrap();
+    for line in lines {
+        assert!(text.lines().any(|shown| shown == *line), "{line} is not in\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_batch_that_ran_is_counted_by_its_end_and_timed_at_its_start() {
+    let server = server();
+    let operator = start(server.client());
+    let driver = running_pi(&server).await;
+    assert_shows(
+        &operator,
+        &[
+            "sparkbatch_batches{phase=\"Running\"} 1",
+            "sparkbatch_batches{phase=\"Failed\"} 0",
+            "sparkbatch_leader{shard=\"0\"} 1",
+            "sparkbatch_start_latency_seconds_count{until=\"created\"} 1",
+            "sparkbatch_start_latency_seconds_count{until=\"running\"} 1",
+            "sparkbatch_start_latency_seconds_bucket{le=\"3600.0\",until=\"running\"} 1",
+        ],
+    );
+    server.set_driver_terminated(NS, &driver, 3, "Error");
+    let ended = "sparkbatch_batches_finished_total{phase=\"Failed\",reason=\"DriverExitNonZero\"} 1";
+    until_phase(&server, "pi", "Failed", "DriverExitNonZero").await;
+    server.until("the end to be counted", |_| operator.metrics.text().unwrap().contains(ended)).await;
+    server.until("the cache to follow", |_| operator.metrics.text().unwrap().contains("{phase=\"Failed\"} 1")).await;
+    let text = operator.metrics.text().unwrap();
+    assert!(text.contains("sparkbatch_reconcile_duration_seconds_bucket{le=\"60.0\",result=\"ok\"}"), "{text}");
+    assert!(!text.contains("pi\""), "a batch is named:\n{text}");
+}
+
+#[tokio::test]
+async fn what_fails_is_counted_by_its_kind() {
+    let server = server();
+    server.inject(Fault::on("list", "pods").answer(403).times(1));
+    server.inject(Fault::on("create", "pods").answer(500).times(1));
+    let operator = start(server.client());
+    submit(&server, "pi", pi());
+    until_phase(&server, "pi", "Starting", "DriverPending").await;
+    assert_shows(
+        &operator,
+        &[
+            "sparkbatch_controller_watch_errors_total{resource=\"pods\"} 1",
+            "sparkbatch_reconcile_duration_seconds_count{result=\"api\"} 1",
+        ],
+    );
+}
