@@ -20,7 +20,7 @@ const MAX_BYTES: u64 = 4 * 1024 * 1024;
 
 #[derive(Debug, Args)]
 pub(super) struct RenderArgs {
-    /// Manifest of one SparkBatch, in YAML or JSON; '-' for standard input.
+    /// Manifest of one `SparkBatch`, in YAML or JSON; '-' for standard input.
     file: String,
     /// Namespace of a batch that names none.
     #[arg(long, short, env = "SPARKBATCH_DEFAULT_NAMESPACE", default_value = "default")]

@@ -35,7 +35,7 @@ pub(super) async fn create(
     let request = Request { tenant: tenant.clone(), caller, do_as, body };
     let key = IdempotencyKey::of(&headers)?;
     if is_dry_run {
-        return Ok(json(StatusCode::OK, &submit::dry_run(&state, &request).await?));
+        return Ok(json(StatusCode::OK, &Box::pin(submit::dry_run(&state, &request)).await?));
     }
     let Accepted { view, is_replay } = submit::to_its_end(Arc::clone(&state), request, key).await?;
     let mut response = json(StatusCode::CREATED, &BatchBody::created(&view, tenant.dialect, &links(&state, &tenant)));

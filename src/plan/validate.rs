@@ -41,8 +41,9 @@ pub struct ValidatedBatch {
     pub(super) image_pull_secrets: Vec<LocalObjectReference>,
     pub(super) service_account: String,
     pub(super) memory: PodMemory,
-    pub(super) driver: PodShape,
-    pub(super) executor: PodShape,
+    // Boxed: futures hold them.
+    pub(super) driver: Box<PodShape>,
+    pub(super) executor: Box<PodShape>,
     pub(super) volumes: Vec<Volume>,
     /// The `ConfigMap` with files for `SPARK_CONF_DIR`.
     pub(super) spark_conf: Option<String>,
@@ -103,7 +104,7 @@ pub fn validate(
     let app_id = app_id(&uid, attempt);
     let scheduling = spec.scheduling.clone().unwrap_or_default();
     let shape = |settings: Option<&PodSettings>, spark: &str| {
-        PodShape::new(&settings.cloned().unwrap_or_default(), spark).queued(&scheduling, &app_id)
+        Box::new(PodShape::new(&settings.cloned().unwrap_or_default(), spark).queued(&scheduling, &app_id))
     };
     Ok(ValidatedBatch {
         attempt,

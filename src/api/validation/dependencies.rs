@@ -46,10 +46,9 @@ mod tests {
 
     use crate::api::validation::problems;
 
-    fn fields(spec: Value) -> Vec<String> {
-        let mut whole = json!({ "file": "/a.py" });
-        whole.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
-        problems(&serde_json::from_value(whole).unwrap()).into_iter().map(|problem| problem.field).collect()
+    fn fields(mut spec: Value) -> Vec<String> {
+        spec["file"] = json!("/a.py");
+        problems(&serde_json::from_value(spec).unwrap()).into_iter().map(|problem| problem.field).collect()
     }
 
     #[rstest]

@@ -171,10 +171,9 @@ mod tests {
     use super::*;
     use crate::api::validation::problems;
 
-    fn of(spec: Value) -> Vec<String> {
-        let mut whole = json!({ "file": "/a.py" });
-        whole.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
-        problems(&serde_json::from_value(whole).unwrap()).iter().map(ToString::to_string).collect()
+    fn of(mut spec: Value) -> Vec<String> {
+        spec["file"] = json!("/a.py");
+        problems(&serde_json::from_value(spec).unwrap()).iter().map(ToString::to_string).collect()
     }
 
     #[test]
