@@ -2,6 +2,8 @@
 //! stale cache changes.
 #![allow(missing_docs, clippy::unwrap_used, clippy::needless_pass_by_value)]
 
+#[path = "reconcile/cancel.rs"]
+mod cancel;
 mod common;
 
 use std::time::Duration;

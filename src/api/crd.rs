@@ -12,7 +12,7 @@ use super::SparkBatch;
 use super::conf_policy::{MAX_KEYS, MAX_VALUE_LEN, OWNED_KEYS, OWNED_PREFIXES};
 
 /// Fields of the spec that may change while a batch exists. Every other one is frozen.
-const MUTABLE_FIELDS: [&str; 2] = ["suspend", "ttlSecondsAfterFinished"];
+const MUTABLE_FIELDS: [&str; 3] = ["cancel", "suspend", "ttlSecondsAfterFinished"];
 
 /// The definition of `SparkBatch`, as `sparkbatch crd` prints it.
 ///
@@ -37,6 +37,7 @@ fn build() -> CustomResourceDefinition {
             drop_legacy_volumes(spec);
             check_uris(spec);
             freeze(spec);
+            keep_cancelled(spec);
             shorten(spec, 0);
         }
         if let Some(status) = properties.get_mut("status") {
@@ -100,6 +101,16 @@ fn freeze(spec: &mut JSONSchemaProps) {
         })
         .collect();
     spec.x_kubernetes_validations.get_or_insert_default().extend(rules);
+}
+
+/// What was cancelled is not started again: its driver may have ended by then.
+fn keep_cancelled(spec: &mut JSONSchemaProps) {
+    spec.x_kubernetes_validations.get_or_insert_default().push(ValidationRule {
+        rule: "!(has(oldSelf.cancel) && oldSelf.cancel) || (has(self.cancel) && self.cancel)".into(),
+        message: Some("a cancelled batch stays cancelled; create another batch".into()),
+        field_path: Some(".cancel".into()),
+        ..ValidationRule::default()
+    });
 }
 
 /// Kinds of volume that a job of today uses. The rest are drivers that Kubernetes has removed or replaced by
@@ -265,9 +276,15 @@ mod tests {
         let spec = spec();
         let rules = spec.x_kubernetes_validations.unwrap();
         for name in spec.properties.unwrap().keys() {
-            let frozen = rules.iter().any(|rule| rule.rule.contains(&format!("oldSelf.{name}")));
+            let frozen = rules.iter().any(|rule| rule.rule.contains(&format!("self.{name} == oldSelf.{name}")));
             assert_eq!(frozen, !MUTABLE_FIELDS.contains(&name.as_str()), "{name}");
         }
+    }
+
+    #[test]
+    fn what_was_cancelled_stays_so() {
+        let rules = spec().x_kubernetes_validations.unwrap();
+        assert!(rules.iter().any(|rule| rule.field_path.as_deref() == Some(".cancel")));
     }
 
     #[test]

@@ -92,11 +92,13 @@ pub enum Reason {
     InvalidSpec,
     /// An object of the name that this batch needs belongs to somebody else.
     NameConflict,
+    /// `spec.cancel` is true.
+    Cancelled,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Suspended,
         Self::ConfUnavailable,
         Self::DriverRefused,
@@ -113,6 +115,7 @@ impl Reason {
         Self::DriverStartTimeout,
         Self::InvalidSpec,
         Self::NameConflict,
+        Self::Cancelled,
     ];
 
     /// The reason's name as users see it.
@@ -135,6 +138,7 @@ impl Reason {
             Self::DriverStartTimeout => "DriverStartTimeout",
             Self::InvalidSpec => "InvalidSpec",
             Self::NameConflict => "NameConflict",
+            Self::Cancelled => "Cancelled",
         }
     }
 }

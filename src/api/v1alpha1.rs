@@ -143,6 +143,9 @@ pub struct SparkBatchSpec {
     /// No pods while true. A batch that runs is ended, and started anew when this becomes false. May be changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
+    /// True ends the batch for good: its driver is ended, the phase becomes Killed. May be set once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancel: Option<bool>,
     /// Seconds after its end at which the batch is deleted, with its pods and logs. Never if not given. May be changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]

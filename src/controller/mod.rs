@@ -8,6 +8,7 @@
 //! `secrets` get, create, delete; `configmaps` get, create, update; `events` (events.k8s.io) create, patch.
 
 mod apply;
+mod cancel;
 mod context;
 mod dereference;
 mod error;

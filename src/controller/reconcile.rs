@@ -9,7 +9,7 @@ use kube::runtime::controller::Action;
 use super::context::{Context, GuardedBatch};
 use super::error::Error;
 use super::step::{Step, requested_before};
-use super::{finish, start};
+use super::{cancel, finish, start};
 use crate::api::{Phase, Reason};
 
 /// Longest time that one look may take.
@@ -53,6 +53,9 @@ async fn next(step: &Step<'_>) -> Result<Action, Error> {
     let status = step.status();
     if status.phase.is_final() {
         return finish::settle(step, &status).await;
+    }
+    if step.batch.spec.cancel == Some(true) || status.reason == Some(Reason::Cancelled) {
+        return cancel::cancel(step, &status).await;
     }
     let is_being_suspended = status.reason == Some(Reason::Suspended) && status.phase != Phase::Pending;
     if step.batch.spec.suspend == Some(true) || is_being_suspended {

@@ -18,6 +18,8 @@ use crate::observe::{DriverFacts, Observation, Outcome, merge_patch, next_status
 
 /// How often a batch is looked at though nothing was heard of it.
 const RESYNC: Duration = Duration::from_secs(300);
+/// How often a driver that is being ended is looked at though nothing was heard of it.
+pub(super) const RECHECK: Duration = Duration::from_secs(5);
 /// How often the counts of executors are written at the most.
 const COUNTS_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -76,6 +78,25 @@ impl Step<'_> {
     ) -> Result<Action, Error> {
         let message = message.chars().take(1024).collect::<String>();
         self.write(status, &self.observation(Outcome::new(Phase::Failed, reason, message), None)).await
+    }
+
+    /// Ends the driver within its grace period. The reason is written first: a driver that is ended for it is never
+    /// taken for one that was lost.
+    pub(super) async fn end_driver(
+        &self,
+        status: &SparkBatchStatus,
+        driver: &DriverFacts,
+        reason: Reason,
+    ) -> Result<Action, Error> {
+        if status.reason != Some(reason) {
+            let outcome = Outcome::new(status.phase, reason, "the driver is being ended");
+            self.write(status, &self.observation(outcome, Some(driver))).await?;
+        }
+        if !driver.deleted {
+            self.objects().delete_driver(&driver.pod_name, &driver.pod_uid).await?;
+        }
+        // The pod's end is heard of; this is for the case that it is not.
+        Ok(Action::requeue(RECHECK))
     }
 
     /// The driver pod with this name and uid: as the cache has it, else as the API server has it. What a cache

@@ -29,6 +29,20 @@ pub struct DriverFacts {
     pub state: DriverState,
 }
 
+impl DriverFacts {
+    /// Whether the driver has ended, in any way.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        matches!(self.state, DriverState::Ended(_))
+    }
+
+    /// Whether the application has ended by itself and well.
+    #[must_use]
+    pub fn has_succeeded(&self) -> bool {
+        matches!(&self.state, DriverState::Ended(end) if end.cause == EndCause::Exit && end.exit_code == Some(0))
+    }
+}
+
 /// How far a driver's container is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DriverState {
