@@ -5,6 +5,8 @@
 #[path = "reconcile/cancel.rs"]
 mod cancel;
 mod common;
+#[path = "reconcile/deadlines.rs"]
+mod deadlines;
 
 use std::time::Duration;
 
@@ -12,7 +14,7 @@ use common::apiserver::{ApiError, ApiServer, Crash, Fault};
 use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use serde_json::{Value, json};
-use sparkbatch::controller::{self, ControllerConfig};
+use sparkbatch::controller::{self, ControllerConfig, Deadlines};
 use sparkbatch::ids::IdAllocator;
 use sparkbatch::plan::Defaults;
 use tokio::task::JoinHandle;
@@ -39,9 +41,10 @@ impl Drop for Operator {
     }
 }
 
-fn start_with(client: Client, start_timeout: SignedDuration) -> Operator {
+fn start_with(client: Client, driver_start: SignedDuration) -> Operator {
     let defaults = Defaults { image: Some("spark".into()), service_account: "spark".into(), ..Defaults::default() };
-    let config = ControllerConfig { defaults, start_timeout, concurrency: 8 };
+    let deadlines = Deadlines { pending: None, driver_start, running: None };
+    let config = ControllerConfig { defaults, deadlines, concurrency: 8 };
     let cancel = CancellationToken::new();
     let ids = IdAllocator::new(client.clone());
     let task = tokio::spawn(controller::run(client, ids, config, cancel.clone(), || ()));

@@ -20,8 +20,8 @@ pub use conditions::{
 pub use crd::crd;
 pub use phase::{Phase, Reason};
 pub use v1alpha1::{
-    ConfObject, ConfSource, ContainerResources, DriverStatus, ExecutorCounts, PodSettings, SparkBatch, SparkBatchSpec,
-    SparkBatchStatus,
+    ConfObject, ConfSource, ContainerResources, DeadlinesSpec, DriverStatus, ExecutorCounts, PodSettings, SparkBatch,
+    SparkBatchSpec, SparkBatchStatus,
 };
 
 /// API group of the resource.

@@ -94,11 +94,13 @@ pub enum Reason {
     NameConflict,
     /// `spec.cancel` is true.
     Cancelled,
+    /// The driver ran longer than it may.
+    DeadlineExceeded,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Suspended,
         Self::ConfUnavailable,
         Self::DriverRefused,
@@ -116,6 +118,7 @@ impl Reason {
         Self::InvalidSpec,
         Self::NameConflict,
         Self::Cancelled,
+        Self::DeadlineExceeded,
     ];
 
     /// The reason's name as users see it.
@@ -139,6 +142,7 @@ impl Reason {
             Self::InvalidSpec => "InvalidSpec",
             Self::NameConflict => "NameConflict",
             Self::Cancelled => "Cancelled",
+            Self::DeadlineExceeded => "DeadlineExceeded",
         }
     }
 }

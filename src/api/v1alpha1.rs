@@ -143,6 +143,9 @@ pub struct SparkBatchSpec {
     /// No pods while true. A batch that runs is ended, and started anew when this becomes false. May be changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
+    /// How long the batch may stay in each phase. Time in suspension does not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadlines: Option<DeadlinesSpec>,
     /// True ends the batch for good: its driver is ended, the phase becomes Killed. May be set once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel: Option<bool>,
@@ -150,6 +153,24 @@ pub struct SparkBatchSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub ttl_seconds_after_finished: Option<i32>,
+}
+
+/// How long a batch may stay in each phase, in seconds; as the operator's flags say where not given.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeadlinesSpec {
+    /// To wait for what keeps the driver pod from being created, such as a quota.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub pending_seconds: Option<i32>,
+    /// From the driver pod's creation until it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub driver_start_seconds: Option<i32>,
+    /// To run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub running_seconds: Option<i32>,
 }
 
 /// One source of Spark properties: exactly one of its fields is set.

@@ -192,7 +192,11 @@ fn check_sizes(spec: &SparkBatchSpec, problems: &mut Vec<Problem>) {
             push_size_problem(field, value, problems);
         }
     }
+    let deadlines = spec.deadlines.clone().unwrap_or_default();
     let ranges = [
+        ("deadlines.pendingSeconds", deadlines.pending_seconds, 1..=i32::MAX),
+        ("deadlines.driverStartSeconds", deadlines.driver_start_seconds, 1..=i32::MAX),
+        ("deadlines.runningSeconds", deadlines.running_seconds, 1..=i32::MAX),
         ("driverCores", spec.driver_cores, 1..=1024),
         ("executorCores", spec.executor_cores, 1..=1024),
         ("numExecutors", spec.num_executors, 0..=100_000),
@@ -289,6 +293,17 @@ mod tests {
         };
         let fields: Vec<_> = problems(&spec).into_iter().map(|problem| problem.field).collect();
         assert_eq!(fields, ["file", "jars[0]", "driverMemory", "executorCores", "conf.spark.driver.memory", "conf"]);
+    }
+
+    #[test]
+    fn a_deadline_is_a_second_at_least() {
+        let spec: SparkBatchSpec = serde_json::from_value(serde_json::json!({
+            "file": "/a.py",
+            "deadlines": { "pendingSeconds": 0, "runningSeconds": 1 },
+        }))
+        .unwrap();
+        let fields: Vec<_> = problems(&spec).into_iter().map(|problem| problem.field).collect();
+        assert_eq!(fields, ["deadlines.pendingSeconds"]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What every reconciliation works with.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use kube::core::DeserializeGuard;
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::Store;
@@ -10,6 +10,7 @@ use super::memory::Memory;
 use super::pods::PodIndex;
 use crate::api::{MANAGER, SparkBatch};
 use crate::ids::IdAllocator;
+use crate::observe::Deadlines;
 use crate::plan::Defaults;
 
 /// How the controller works.
@@ -17,9 +18,8 @@ use crate::plan::Defaults;
 pub struct ControllerConfig {
     /// What batches get that do not say otherwise.
     pub defaults: Defaults,
-    /// How long a batch may wait for its driver to run: from its first wait without a driver pod, and then from
-    /// the pod's creation.
-    pub start_timeout: SignedDuration,
+    /// How long batches may stay in each phase that do not say so themselves.
+    pub deadlines: Deadlines,
     /// Batches that are worked on at once.
     pub concurrency: u16,
 }

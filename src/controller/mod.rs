@@ -32,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 use self::context::Context;
 pub use self::context::ControllerConfig;
 use crate::ids::IdAllocator;
+pub use crate::observe::Deadlines;
 
 /// Runs until `cancel` is cancelled, and then until the reconciliations in flight are done. `ready` is called once
 /// the caches are filled.

@@ -14,7 +14,7 @@ use super::error::{During as _, Error, api_status};
 use super::events;
 use super::pods::BatchKey;
 use crate::api::{CONDITION_RECONCILING, Phase, Reason, SparkBatch, SparkBatchStatus};
-use crate::observe::{DriverFacts, Observation, Outcome, merge_patch, next_status, outcome};
+use crate::observe::{Deadlines, DriverFacts, Observation, Outcome, look_again_at, merge_patch, next_status, outcome};
 
 /// How often a batch is looked at though nothing was heard of it.
 const RESYNC: Duration = Duration::from_secs(300);
@@ -37,7 +37,7 @@ impl Step<'_> {
         driver: &DriverFacts,
         requested: i32,
     ) -> Result<Action, Error> {
-        let seen = outcome(driver, self.context.config.start_timeout, self.context.now());
+        let seen = outcome(driver, &self.deadlines(), self.context.now());
         let mut observation = self.observation(seen, Some(driver));
         observation.executors = Some(self.context.pods.executors(&self.key(), self.attempt(), requested));
         self.write(status, &observation).await
@@ -49,7 +49,7 @@ impl Step<'_> {
         self.write(status, &self.observation(outcome, None)).await
     }
 
-    /// Writes that the batch waits without a driver; past the start timeout, that it failed for this.
+    /// Writes that the batch waits without a driver; past the deadline of Pending, that it failed for this.
     pub(super) async fn wait(
         &self,
         status: &SparkBatchStatus,
@@ -57,10 +57,13 @@ impl Step<'_> {
         message: String,
     ) -> Result<Action, Error> {
         let now = self.context.now();
-        let timeout = self.context.config.start_timeout;
+        let timeout = self.deadlines().pending();
         let left = waiting_since(status).map_or(timeout, |since| timeout - now.duration_since(since));
         if left <= SignedDuration::ZERO {
-            let message = format!("no driver within {} seconds: {message}", timeout.as_secs());
+            let message = format!(
+                "no driver within {} seconds (deadlines.pendingSeconds, else the operator's --pending-timeout): {message}",
+                timeout.as_secs()
+            );
             return self.fail(status, reason, message).await;
         }
         let outcome = Outcome::new(Phase::Pending, reason, message);
@@ -183,17 +186,20 @@ impl Step<'_> {
     fn look_again(&self, status: &SparkBatchStatus) -> Action {
         match status.phase {
             Phase::Succeeded | Phase::Failed | Phase::Killed => Action::await_change(),
-            Phase::Starting => {
-                let deadline = status.start_time.map(|start| start + self.context.config.start_timeout);
+            Phase::Pending | Phase::Starting | Phase::Running => {
+                let deadline = look_again_at(status, &self.deadlines());
                 let left = deadline.map(|deadline| time_until(deadline, self.context.now()));
                 Action::requeue(left.unwrap_or(RESYNC).min(RESYNC))
             }
-            Phase::Pending | Phase::Running => Action::requeue(RESYNC),
         }
     }
 
     pub(super) fn status(&self) -> SparkBatchStatus {
         self.batch.status.clone().unwrap_or_default()
+    }
+
+    fn deadlines(&self) -> Deadlines {
+        self.context.config.deadlines.of(&self.batch.spec)
     }
 
     pub(super) fn attempt(&self) -> i32 {

@@ -112,7 +112,7 @@ mod tests {
 
     use super::*;
     use crate::api::Reason;
-    use crate::observe::{DriverEnd, EndCause, outcome};
+    use crate::observe::{Deadlines, DriverEnd, EndCause, outcome};
 
     fn state() -> impl Strategy<Value = DriverState> {
         let waiting = prop::sample::select(vec![Reason::DriverPending, Reason::Unschedulable, Reason::ImagePullFailed])
@@ -146,7 +146,8 @@ mod tests {
     }
 
     fn observe(previous: &SparkBatchStatus, driver: &DriverFacts, now: Timestamp) -> SparkBatchStatus {
-        let outcome = outcome(driver, jiff::SignedDuration::from_secs(600), now);
+        let driver_start = jiff::SignedDuration::from_secs(600);
+        let outcome = outcome(driver, &Deadlines { pending: None, driver_start, running: None }, now);
         let seen = Observation {
             outcome,
             attempt: 1,
