@@ -7,6 +7,8 @@ mod cancel;
 mod common;
 #[path = "reconcile/deadlines.rs"]
 mod deadlines;
+#[path = "reconcile/retry.rs"]
+mod retry;
 
 use std::time::Duration;
 
@@ -44,7 +46,7 @@ impl Drop for Operator {
 fn start_with(client: Client, driver_start: SignedDuration) -> Operator {
     let defaults = Defaults { image: Some("spark".into()), service_account: "spark".into(), ..Defaults::default() };
     let deadlines = Deadlines { pending: None, driver_start, running: None };
-    let config = ControllerConfig { defaults, deadlines, concurrency: 8 };
+    let config = ControllerConfig { defaults, deadlines, infrastructure_retries: 0, concurrency: 8 };
     let cancel = CancellationToken::new();
     let ids = IdAllocator::new(client.clone());
     let task = tokio::spawn(controller::run(client, ids, config, cancel.clone(), || ()));

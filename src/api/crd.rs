@@ -10,6 +10,7 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 
 use super::SparkBatch;
 use super::conf_policy::{MAX_KEYS, MAX_VALUE_LEN, OWNED_KEYS, OWNED_PREFIXES};
+use super::v1alpha1::MAX_ATTEMPT_RECORDS;
 
 /// Fields of the spec that may change while a batch exists. Every other one is frozen.
 const MUTABLE_FIELDS: [&str; 3] = ["cancel", "suspend", "ttlSecondsAfterFinished"];
@@ -157,7 +158,7 @@ fn keep(schema: &mut JSONSchemaProps, wanted: impl Fn(&str) -> bool) {
 /// Levels of fields whose texts are kept: the fields of the spec and of its parts in full, those of
 /// Kubernetes' own types by their first sentence, what is deeper not at all.
 const FULL_TEXT_LEVELS: usize = 2;
-const SENTENCE_LEVELS: usize = 3;
+const SENTENCE_LEVELS: usize = 2;
 
 fn shorten(schema: &mut JSONSchemaProps, level: usize) {
     if level > SENTENCE_LEVELS {
@@ -241,6 +242,28 @@ pub(super) fn quantities_schema(_: &mut SchemaGenerator) -> Schema {
 /// Schema of a time.
 pub(super) fn time_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "format": "date-time", "nullable": true })
+}
+
+/// Schema of the list of earlier attempts.
+pub(super) fn attempts_schema(_: &mut SchemaGenerator) -> Schema {
+    let time = json_schema!({ "type": "string", "format": "date-time" });
+    json_schema!({
+        "type": "array",
+        "maxItems": MAX_ATTEMPT_RECORDS,
+        "items": {
+            "type": "object",
+            "required": ["attempt"],
+            "properties": {
+                "attempt": { "type": "integer" },
+                "reason": { "type": "string" },
+                "exitCode": { "type": "integer" },
+                "message": { "type": "string" },
+                "startTime": time,
+                "completionTime": time,
+                "appId": { "type": "string" },
+            },
+        },
+    })
 }
 
 /// Schema of the list of conditions, which merges by type.

@@ -11,6 +11,7 @@ pub mod jvm_size;
 pub mod object_names;
 mod phase;
 pub mod redaction;
+pub mod text;
 mod v1alpha1;
 pub mod validation;
 
@@ -18,10 +19,11 @@ pub use conditions::{
     CONDITION_COMPLETE, CONDITION_FAILED, CONDITION_READY, CONDITION_RECONCILING, CONDITION_STALLED, conditions_for,
 };
 pub use crd::crd;
-pub use phase::{Phase, Reason};
+pub use phase::{Cause, Phase, Reason};
+pub(crate) use v1alpha1::MAX_ATTEMPT_RECORDS;
 pub use v1alpha1::{
-    ConfObject, ConfSource, ContainerResources, DeadlinesSpec, DriverStatus, ExecutorCounts, PodSettings, SparkBatch,
-    SparkBatchSpec, SparkBatchStatus,
+    AttemptRecord, ConfObject, ConfSource, ContainerResources, DeadlinesSpec, DriverStatus, ExecutorCounts, Failures,
+    PodSettings, RetrySpec, SparkBatch, SparkBatchSpec, SparkBatchStatus,
 };
 
 /// API group of the resource.

@@ -96,11 +96,22 @@ pub enum Reason {
     Cancelled,
     /// The driver ran longer than it may.
     DeadlineExceeded,
+    /// An attempt failed, and the next one has not started yet.
+    RetryBackoff,
+}
+
+/// What kind of thing made a batch fail: retries are granted by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// What the application stands on.
+    Infrastructure,
+    /// The application itself.
+    Application,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Suspended,
         Self::ConfUnavailable,
         Self::DriverRefused,
@@ -119,7 +130,33 @@ impl Reason {
         Self::NameConflict,
         Self::Cancelled,
         Self::DeadlineExceeded,
+        Self::RetryBackoff,
     ];
+
+    /// Whose fault a failure for this reason is; `None` if another attempt could not change it, or it is no failure.
+    #[must_use]
+    pub fn cause(self) -> Option<Cause> {
+        match self {
+            Self::ConfUnavailable
+            | Self::DriverRefused
+            | Self::Unschedulable
+            | Self::ImagePullFailed
+            | Self::ContainerCreateFailed
+            | Self::DriverEvicted
+            | Self::DriverLost
+            | Self::DriverStartTimeout => Some(Cause::Infrastructure),
+            Self::DriverExitNonZero | Self::DriverOOMKilled => Some(Cause::Application),
+            Self::Suspended
+            | Self::DriverPending
+            | Self::DriverRunning
+            | Self::DriverSucceeded
+            | Self::InvalidSpec
+            | Self::NameConflict
+            | Self::Cancelled
+            | Self::DeadlineExceeded
+            | Self::RetryBackoff => None,
+        }
+    }
 
     /// The reason's name as users see it.
     #[must_use]
@@ -143,6 +180,7 @@ impl Reason {
             Self::NameConflict => "NameConflict",
             Self::Cancelled => "Cancelled",
             Self::DeadlineExceeded => "DeadlineExceeded",
+            Self::RetryBackoff => "RetryBackoff",
         }
     }
 }

@@ -193,7 +193,13 @@ fn check_sizes(spec: &SparkBatchSpec, problems: &mut Vec<Problem>) {
         }
     }
     let deadlines = spec.deadlines.clone().unwrap_or_default();
+    let retry = spec.retry.clone().unwrap_or_default();
     let ranges = [
+        ("retry.infrastructureRetries", retry.infrastructure_retries, 0..=100),
+        ("retry.applicationRetries", retry.application_retries, 0..=100),
+        ("retry.backoffSeconds", retry.backoff_seconds, 1..=i32::MAX),
+        ("retry.maxBackoffSeconds", retry.max_backoff_seconds, 1..=i32::MAX),
+        ("retry.resetAfterSeconds", retry.reset_after_seconds, 1..=i32::MAX),
         ("deadlines.pendingSeconds", deadlines.pending_seconds, 1..=i32::MAX),
         ("deadlines.driverStartSeconds", deadlines.driver_start_seconds, 1..=i32::MAX),
         ("deadlines.runningSeconds", deadlines.running_seconds, 1..=i32::MAX),
@@ -296,14 +302,15 @@ mod tests {
     }
 
     #[test]
-    fn a_deadline_is_a_second_at_least() {
+    fn deadlines_and_retries_have_bounds() {
         let spec: SparkBatchSpec = serde_json::from_value(serde_json::json!({
             "file": "/a.py",
             "deadlines": { "pendingSeconds": 0, "runningSeconds": 1 },
+            "retry": { "infrastructureRetries": 101, "applicationRetries": 0, "backoffSeconds": 0 },
         }))
         .unwrap();
         let fields: Vec<_> = problems(&spec).into_iter().map(|problem| problem.field).collect();
-        assert_eq!(fields, ["deadlines.pendingSeconds"]);
+        assert_eq!(fields, ["retry.infrastructureRetries", "retry.backoffSeconds", "deadlines.pendingSeconds"]);
     }
 
     #[test]

@@ -18,6 +18,9 @@ pub(super) struct ControllerArgs {
     /// How long a driver may run. Without a limit if not given.
     #[arg(long, env = "SPARKBATCH_RUNNING_TIMEOUT")]
     running_timeout: Option<SignedDuration>,
+    /// How often a batch without 'retry' is run again that failed for no fault of its application.
+    #[arg(long, env = "SPARKBATCH_INFRASTRUCTURE_RETRIES", default_value_t = 0, value_parser = clap::value_parser!(i32).range(0..=100))]
+    infrastructure_retries: i32,
     /// Batches that are worked on at once.
     #[arg(long, env = "SPARKBATCH_CONCURRENCY", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
     concurrency: u16,
@@ -39,6 +42,11 @@ impl ControllerArgs {
             driver_start: self.driver_start_timeout,
             running: self.running_timeout,
         };
-        Ok(ControllerConfig { defaults, deadlines, concurrency: self.concurrency })
+        Ok(ControllerConfig {
+            defaults,
+            deadlines,
+            infrastructure_retries: self.infrastructure_retries,
+            concurrency: self.concurrency,
+        })
     }
 }

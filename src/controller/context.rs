@@ -20,6 +20,8 @@ pub struct ControllerConfig {
     pub defaults: Defaults,
     /// How long batches may stay in each phase that do not say so themselves.
     pub deadlines: Deadlines,
+    /// Retries of failures that are not the application's, for batches that name none.
+    pub infrastructure_retries: i32,
     /// Batches that are worked on at once.
     pub concurrency: u16,
 }

@@ -50,6 +50,9 @@ fn event_for(before: &SparkBatchStatus, after: &SparkBatchStatus) -> Option<Even
         Phase::Pending if reason == Reason::Suspended => {
             (EventType::Normal, "Suspend", reason.as_str(), "no pods while spec.suspend is true".to_owned())
         }
+        Phase::Pending if reason == Reason::RetryBackoff => {
+            (EventType::Warning, "Retry", reason.as_str(), after.message.clone().unwrap_or_default())
+        }
         Phase::Pending | Phase::Starting => {
             (EventType::Warning, "Start", reason.as_str(), after.message.clone().unwrap_or_default())
         }

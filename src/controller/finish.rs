@@ -24,7 +24,7 @@ pub(super) async fn settle(step: &Step<'_>, status: &SparkBatchStatus) -> Result
         if status.phase == Phase::Succeeded && left > SignedDuration::ZERO {
             next = Some(left.unsigned_abs());
         } else {
-            step.objects().delete_executors(&step.key()).await?;
+            step.objects().delete_executors(&step.key(), None).await?;
         }
     }
     if let Some(ttl) = step.batch.spec.ttl_seconds_after_finished {

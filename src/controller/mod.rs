@@ -17,6 +17,7 @@ mod finish;
 mod memory;
 mod pods;
 mod reconcile;
+mod retry;
 mod start;
 mod step;
 mod watches;

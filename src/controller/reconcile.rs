@@ -9,7 +9,7 @@ use kube::runtime::controller::Action;
 use super::context::{Context, GuardedBatch};
 use super::error::Error;
 use super::step::{Step, requested_before};
-use super::{cancel, finish, start};
+use super::{cancel, finish, retry, start};
 use crate::api::{Phase, Reason};
 
 /// Longest time that one look may take.
@@ -62,7 +62,10 @@ async fn next(step: &Step<'_>) -> Result<Action, Error> {
         return start::hold(step, &status).await;
     }
     match &status.driver {
-        None => start::start(step, &status).await,
+        None => match status.next_attempt_time {
+            Some(at) => retry::start_at(step, &status, at).await,
+            None => start::start(step, &status).await,
+        },
         Some(known) => match step.find_driver(&known.pod_name, &known.pod_uid).await? {
             Some(driver) => step.follow(&status, &driver, requested_before(&status)).await,
             None => step.lost(&status).await,

@@ -8,6 +8,7 @@ use kube::runtime::controller::Action;
 use super::apply::{Refusal, Started};
 use super::dereference::conf_from;
 use super::error::Error;
+use super::retry::end_previous;
 use super::step::{Step, requested_before};
 use crate::api::validation::problems;
 use crate::api::{Phase, Reason, SparkBatchStatus};
@@ -68,6 +69,9 @@ pub(super) async fn hold(step: &Step<'_>, status: &SparkBatchStatus) -> Result<A
         }
         Started::Driver(driver) => step.end_driver(status, &driver, Reason::Suspended).await,
         _ => {
+            if status.next_attempt_time.is_some() {
+                end_previous(step).await?;
+            }
             let used = status.driver.is_some() || objects.was_started(&names.conf_secret, &step.uid()).await?;
             let attempt = if used { step.attempt().saturating_add(1) } else { step.attempt() };
             let outcome = Outcome::new(Phase::Pending, Reason::Suspended, "");

@@ -14,7 +14,10 @@ use super::error::{During as _, Error, api_status};
 use super::events;
 use super::pods::BatchKey;
 use crate::api::{CONDITION_RECONCILING, Phase, Reason, SparkBatch, SparkBatchStatus};
-use crate::observe::{Deadlines, DriverFacts, Observation, Outcome, look_again_at, merge_patch, next_status, outcome};
+use crate::observe::{
+    Deadlines, DriverFacts, Observation, Outcome, RetryPolicy, look_again_at, merge_patch, outcome,
+    status_or_next_attempt,
+};
 
 /// How often a batch is looked at though nothing was heard of it.
 const RESYNC: Duration = Duration::from_secs(300);
@@ -64,6 +67,8 @@ impl Step<'_> {
                 "no driver within {} seconds (deadlines.pendingSeconds, else the operator's --pending-timeout): {message}",
                 timeout.as_secs()
             );
+            // A driver of before that may still run bars every further attempt.
+            let reason = if reason == Reason::RetryBackoff { Reason::DeadlineExceeded } else { reason };
             return self.fail(status, reason, message).await;
         }
         let outcome = Outcome::new(Phase::Pending, reason, message);
@@ -127,7 +132,8 @@ impl Step<'_> {
 
     /// Writes the next status, if it differs, and says when to look again.
     pub(super) async fn write(&self, before: &SparkBatchStatus, seen: &Observation<'_>) -> Result<Action, Error> {
-        let mut after = next_status(before, seen, self.context.now());
+        let policy = RetryPolicy::of(&self.batch.spec, self.context.config.infrastructure_retries);
+        let mut after = status_or_next_attempt(before, seen, &policy, &self.uid(), self.context.now());
         if after.id.is_none() {
             after.id = self.id().await;
         }
@@ -228,11 +234,12 @@ impl Step<'_> {
 /// Since when a batch waits to be started.
 fn waiting_since(status: &SparkBatchStatus) -> Option<Timestamp> {
     let waits = status.conditions.iter().find(|condition| condition.type_ == CONDITION_RECONCILING)?;
-    (waits.status == "True").then_some(waits.last_transition_time.0)
+    let since = waits.last_transition_time.0;
+    (waits.status == "True").then(|| status.next_attempt_time.map_or(since, |at| at.max(since)))
 }
 
 /// The time until `later`, and a little more, so that `later` has passed by then.
-fn time_until(later: Timestamp, now: Timestamp) -> Duration {
+pub(super) fn time_until(later: Timestamp, now: Timestamp) -> Duration {
     later.duration_since(now).max(SignedDuration::ZERO).unsigned_abs() + Duration::from_millis(10)
 }
 

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::api::{Phase, SparkBatchSpec, SparkBatchStatus};
+use crate::api::{Phase, Reason, SparkBatchSpec, SparkBatchStatus};
 
 /// How long a batch may stay in each phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +41,7 @@ pub fn look_again_at(status: &SparkBatchStatus, deadlines: &Deadlines) -> Option
     let (since, limit) = match status.phase {
         Phase::Starting => (status.start_time?, deadlines.driver_start),
         Phase::Running => (status.running_time?, deadlines.running?),
+        Phase::Pending if status.reason == Some(Reason::RetryBackoff) => return status.next_attempt_time,
         // What waits without a driver looks for its cause more often than that.
         Phase::Pending | Phase::Succeeded | Phase::Failed | Phase::Killed => return None,
     };

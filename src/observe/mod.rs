@@ -6,9 +6,11 @@
 mod deadlines;
 mod facts;
 mod outcome;
+mod retry;
 mod status;
 
 pub use deadlines::{Deadlines, look_again_at};
 pub use facts::{DriverEnd, DriverFacts, DriverState, EndCause, ExecutorState, driver_facts, executor_state};
 pub use outcome::{Outcome, outcome};
+pub use retry::{RetryPolicy, status_or_next_attempt};
 pub use status::{Observation, merge_patch, next_status};
