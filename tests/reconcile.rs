@@ -2,7 +2,13 @@
 //! stale cache changes.
 #![allow(missing_docs, clippy::unwrap_used, clippy::needless_pass_by_value)]
 
+#[path = "reconcile/cancel.rs"]
+mod cancel;
 mod common;
+#[path = "reconcile/deadlines.rs"]
+mod deadlines;
+#[path = "reconcile/retry.rs"]
+mod retry;
 
 #[path = "reconcile/leases.rs"]
 mod leases;
@@ -19,7 +25,7 @@ use common::apiserver::{ApiError, ApiServer, Crash, Fault};
 use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use serde_json::{Value, json};
-use sparkbatch::controller::{self, ControllerConfig};
+use sparkbatch::controller::{self, ControllerConfig, Deadlines};
 use sparkbatch::ids::IdAllocator;
 use sparkbatch::metrics::Metrics;
 use sparkbatch::plan::Defaults;
@@ -55,9 +61,17 @@ impl Drop for Operator {
     }
 }
 
-fn config(start_timeout: SignedDuration) -> ControllerConfig {
+fn config(driver_start: SignedDuration) -> ControllerConfig {
     let defaults = Defaults { image: Some("spark".into()), service_account: "spark".into(), ..Defaults::default() };
-    ControllerConfig { defaults, start_timeout, concurrency: 8, election: None, namespaces: Vec::new() }
+    let deadlines = Deadlines { pending: None, driver_start, running: None };
+    ControllerConfig {
+        defaults,
+        deadlines,
+        infrastructure_retries: 0,
+        concurrency: 8,
+        election: None,
+        namespaces: Vec::new(),
+    }
 }
 
 fn start_config(client: Client, config: ControllerConfig) -> Operator {

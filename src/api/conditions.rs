@@ -15,7 +15,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::{Phase, Reason};
+use super::{Phase, Reason, text};
 
 /// The batch succeeded, as a Job's `Complete`.
 pub const CONDITION_COMPLETE: &str = "Complete";
@@ -28,6 +28,9 @@ pub const CONDITION_RECONCILING: &str = "Reconciling";
 /// kstatus: the operator cannot act on the batch as it is.
 pub const CONDITION_STALLED: &str = "Stalled";
 
+/// Longest message of a condition, in bytes; the whole message is the status'.
+const MAX_MESSAGE: usize = 512;
+
 /// The conditions of a batch in `phase` for `reason`. A condition whose status did not change keeps
 /// the transition time that it has in `previous`.
 #[must_use]
@@ -39,6 +42,7 @@ pub fn conditions_for(
     previous: &[Condition],
     now: Timestamp,
 ) -> Vec<Condition> {
+    let message = text::cut(message, MAX_MESSAGE);
     statuses(phase, reason)
         .into_iter()
         .map(|(type_, status)| {
@@ -51,7 +55,7 @@ pub fn conditions_for(
                 type_: type_.to_owned(),
                 status: status.to_owned(),
                 reason: reason.to_string(),
-                message: message.to_owned(),
+                message: message.clone(),
                 observed_generation: Some(generation),
                 last_transition_time: since,
             }

@@ -10,9 +10,10 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 
 use super::SparkBatch;
 use super::conf_policy::{MAX_KEYS, MAX_VALUE_LEN, OWNED_KEYS, OWNED_PREFIXES};
+use super::v1alpha1::MAX_ATTEMPT_RECORDS;
 
 /// Fields of the spec that may change while a batch exists. Every other one is frozen.
-const MUTABLE_FIELDS: [&str; 2] = ["suspend", "ttlSecondsAfterFinished"];
+const MUTABLE_FIELDS: [&str; 3] = ["cancel", "suspend", "ttlSecondsAfterFinished"];
 
 /// The definition of `SparkBatch`, as `sparkbatch crd` prints it.
 ///
@@ -36,6 +37,7 @@ fn build() -> CustomResourceDefinition {
         if let Some(spec) = properties.get_mut("spec") {
             check_uris(spec);
             freeze(spec);
+            keep_cancelled(spec);
             shorten(spec, 0);
         }
         if let Some(status) = properties.get_mut("status") {
@@ -101,6 +103,16 @@ fn freeze(spec: &mut JSONSchemaProps) {
         })
         .collect();
     spec.x_kubernetes_validations.get_or_insert_default().extend(rules);
+}
+
+/// What was cancelled is not started again: its driver may have ended by then.
+fn keep_cancelled(spec: &mut JSONSchemaProps) {
+    spec.x_kubernetes_validations.get_or_insert_default().push(ValidationRule {
+        rule: "!(has(oldSelf.cancel) && oldSelf.cancel) || (has(self.cancel) && self.cancel)".into(),
+        message: Some("a cancelled batch stays cancelled; create another batch".into()),
+        field_path: Some(".cancel".into()),
+        ..ValidationRule::default()
+    });
 }
 
 fn child<'a>(schema: &'a mut JSONSchemaProps, name: &str) -> Option<&'a mut JSONSchemaProps> {
@@ -218,6 +230,28 @@ pub(super) fn time_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "format": "date-time", "nullable": true })
 }
 
+/// Schema of the list of earlier attempts.
+pub(super) fn attempts_schema(_: &mut SchemaGenerator) -> Schema {
+    let time = json_schema!({ "type": "string", "format": "date-time" });
+    json_schema!({
+        "type": "array",
+        "maxItems": MAX_ATTEMPT_RECORDS,
+        "items": {
+            "type": "object",
+            "required": ["attempt"],
+            "properties": {
+                "attempt": { "type": "integer" },
+                "reason": { "type": "string" },
+                "exitCode": { "type": "integer" },
+                "message": { "type": "string" },
+                "startTime": time,
+                "completionTime": time,
+                "appId": { "type": "string" },
+            },
+        },
+    })
+}
+
 /// Schema of the list of conditions, which merges by type.
 pub(super) fn conditions_schema(generator: &mut SchemaGenerator) -> Schema {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -251,9 +285,15 @@ mod tests {
         let spec = spec();
         let rules = spec.x_kubernetes_validations.unwrap();
         for name in spec.properties.unwrap().keys() {
-            let frozen = rules.iter().any(|rule| rule.rule.contains(&format!("oldSelf.{name}")));
+            let frozen = rules.iter().any(|rule| rule.rule.contains(&format!("self.{name} == oldSelf.{name}")));
             assert_eq!(frozen, !MUTABLE_FIELDS.contains(&name.as_str()), "{name}");
         }
+    }
+
+    #[test]
+    fn what_was_cancelled_stays_so() {
+        let rules = spec().x_kubernetes_validations.unwrap();
+        assert!(rules.iter().any(|rule| rule.field_path.as_deref() == Some(".cancel")));
     }
 
     #[test]

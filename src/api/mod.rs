@@ -12,6 +12,7 @@ pub mod object_names;
 mod open;
 mod phase;
 pub mod redaction;
+pub mod text;
 mod v1alpha1;
 pub mod validation;
 
@@ -20,10 +21,12 @@ pub use conditions::{
 };
 pub use crd::crd;
 pub use open::Open;
-pub use phase::{Phase, Reason};
+pub use phase::{Cause, Phase, Reason};
+pub(crate) use v1alpha1::MAX_ATTEMPT_RECORDS;
 pub use v1alpha1::{
-    ConfObject, ConfSource, ConfigMapName, ContainerResources, DriverStatus, DynamicAllocation, ExecutorCounts,
-    PodSettings, Scheduling, SparkBatch, SparkBatchSpec, SparkBatchStatus,
+    AttemptRecord, ConfObject, ConfSource, ConfigMapName, ContainerResources, DeadlinesSpec, DriverStatus,
+    DynamicAllocation, ExecutorCounts, Failures, PodSettings, RetrySpec, Scheduling, SparkBatch, SparkBatchSpec,
+    SparkBatchStatus,
 };
 
 /// API group of the resource.

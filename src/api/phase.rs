@@ -92,11 +92,26 @@ pub enum Reason {
     InvalidSpec,
     /// An object of the name that this batch needs belongs to somebody else.
     NameConflict,
+    /// `spec.cancel` is true.
+    Cancelled,
+    /// The driver ran longer than it may.
+    DeadlineExceeded,
+    /// An attempt failed, and the next one has not started yet.
+    RetryBackoff,
+}
+
+/// What kind of thing made a batch fail: retries are granted by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// What the application stands on.
+    Infrastructure,
+    /// The application itself.
+    Application,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::Suspended,
         Self::ConfUnavailable,
         Self::DriverRefused,
@@ -113,7 +128,35 @@ impl Reason {
         Self::DriverStartTimeout,
         Self::InvalidSpec,
         Self::NameConflict,
+        Self::Cancelled,
+        Self::DeadlineExceeded,
+        Self::RetryBackoff,
     ];
+
+    /// Whose fault a failure for this reason is; `None` if another attempt could not change it, or it is no failure.
+    #[must_use]
+    pub fn cause(self) -> Option<Cause> {
+        match self {
+            Self::ConfUnavailable
+            | Self::DriverRefused
+            | Self::Unschedulable
+            | Self::ImagePullFailed
+            | Self::ContainerCreateFailed
+            | Self::DriverEvicted
+            | Self::DriverLost
+            | Self::DriverStartTimeout => Some(Cause::Infrastructure),
+            Self::DriverExitNonZero | Self::DriverOOMKilled => Some(Cause::Application),
+            Self::Suspended
+            | Self::DriverPending
+            | Self::DriverRunning
+            | Self::DriverSucceeded
+            | Self::InvalidSpec
+            | Self::NameConflict
+            | Self::Cancelled
+            | Self::DeadlineExceeded
+            | Self::RetryBackoff => None,
+        }
+    }
 
     /// The reason's name as users see it.
     #[must_use]
@@ -135,6 +178,9 @@ impl Reason {
             Self::DriverStartTimeout => "DriverStartTimeout",
             Self::InvalidSpec => "InvalidSpec",
             Self::NameConflict => "NameConflict",
+            Self::Cancelled => "Cancelled",
+            Self::DeadlineExceeded => "DeadlineExceeded",
+            Self::RetryBackoff => "RetryBackoff",
         }
     }
 }

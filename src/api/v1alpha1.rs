@@ -172,10 +172,63 @@ pub struct SparkBatchSpec {
     /// No pods while true. A batch that runs is ended, and started anew when this becomes false. May be changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
+    /// How long the batch may stay in each phase. Time in suspension does not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadlines: Option<DeadlinesSpec>,
+    /// Whether a batch that failed is run again. An attempt may have written output before it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<RetrySpec>,
+    /// True ends the batch for good: its driver is ended, the phase becomes Killed. May be set once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancel: Option<bool>,
     /// Seconds after its end at which the batch is deleted, with its pods and logs. Never if not given. May be changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub ttl_seconds_after_finished: Option<i32>,
+}
+
+/// How long a batch may stay in each phase, in seconds; as the operator's flags say where not given.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeadlinesSpec {
+    /// To wait for what keeps the driver pod from being created, such as a quota.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub pending_seconds: Option<i32>,
+    /// From the driver pod's creation until it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub driver_start_seconds: Option<i32>,
+    /// To run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub running_seconds: Option<i32>,
+}
+
+/// Whether a batch that failed is run again.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RetrySpec {
+    /// Retries of what is not the application's fault. The operator's default if none is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100))]
+    pub infrastructure_retries: Option<i32>,
+    /// Retries of an application that failed. 0 if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100))]
+    pub application_retries: Option<i32>,
+    /// Pause before the first retry, doubled for each more. 10 if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub backoff_seconds: Option<i32>,
+    /// Longest pause. 300 if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub max_backoff_seconds: Option<i32>,
+    /// A driver that ran this long gives all retries back. Never if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub reset_after_seconds: Option<i32>,
 }
 
 /// One source of Spark properties: exactly one of its fields is set.
@@ -347,6 +400,17 @@ pub struct SparkBatchStatus {
     /// Attempts to run the batch, this one included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<i32>,
+    /// Earlier attempts that failed: the last five.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "super::crd::attempts_schema")]
+    pub attempts: Vec<AttemptRecord>,
+    /// Failures that count against spec.retry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failures: Option<Failures>,
+    /// When this attempt may start, until its driver exists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::crd::time_schema")]
+    pub next_attempt_time: Option<Timestamp>,
     /// The driver of this attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub driver: Option<DriverStatus>,
@@ -372,6 +436,45 @@ pub struct SparkBatchStatus {
     /// Generation of the spec that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
+}
+
+/// How many attempts a status remembers.
+pub(crate) const MAX_ATTEMPT_RECORDS: usize = 5;
+
+/// An attempt that failed and was followed by another.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AttemptRecord {
+    /// The attempt, from 1.
+    pub attempt: i32,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// Exit code of its driver.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// The reason in words, cut short.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// When its driver pod was created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_time: Option<Timestamp>,
+    /// When it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completion_time: Option<Timestamp>,
+    /// Id of its Spark application.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app_id: Option<String>,
+}
+
+/// Failures by cause, since the batch's creation or its last reset.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Failures {
+    /// Not the application's fault.
+    pub infrastructure: i32,
+    /// The application's.
+    pub application: i32,
 }
 
 /// The driver pod of the current attempt.

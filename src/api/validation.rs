@@ -202,7 +202,17 @@ fn check_sizes(spec: &SparkBatchSpec, problems: &mut Vec<Problem>) {
             push_size_problem(field, value, problems);
         }
     }
+    let deadlines = spec.deadlines.clone().unwrap_or_default();
+    let retry = spec.retry.clone().unwrap_or_default();
     let ranges = [
+        ("retry.infrastructureRetries", retry.infrastructure_retries, 0..=100),
+        ("retry.applicationRetries", retry.application_retries, 0..=100),
+        ("retry.backoffSeconds", retry.backoff_seconds, 1..=i32::MAX),
+        ("retry.maxBackoffSeconds", retry.max_backoff_seconds, 1..=i32::MAX),
+        ("retry.resetAfterSeconds", retry.reset_after_seconds, 1..=i32::MAX),
+        ("deadlines.pendingSeconds", deadlines.pending_seconds, 1..=i32::MAX),
+        ("deadlines.driverStartSeconds", deadlines.driver_start_seconds, 1..=i32::MAX),
+        ("deadlines.runningSeconds", deadlines.running_seconds, 1..=i32::MAX),
         ("driverCores", spec.driver_cores, 1..=1024),
         ("executorCores", spec.executor_cores, 1..=1024),
         ("numExecutors", spec.num_executors, 0..=100_000),
@@ -291,6 +301,18 @@ mod tests {
         };
         let fields: Vec<_> = problems(&spec).into_iter().map(|problem| problem.field).collect();
         assert_eq!(fields, ["file", "jars[0]", "driverMemory", "executorCores", "conf.spark.driver.memory", "conf"]);
+    }
+
+    #[test]
+    fn deadlines_and_retries_have_bounds() {
+        let spec: SparkBatchSpec = serde_json::from_value(serde_json::json!({
+            "file": "/a.py",
+            "deadlines": { "pendingSeconds": 0, "runningSeconds": 1 },
+            "retry": { "infrastructureRetries": 101, "applicationRetries": 0, "backoffSeconds": 0 },
+        }))
+        .unwrap();
+        let fields: Vec<_> = problems(&spec).into_iter().map(|problem| problem.field).collect();
+        assert_eq!(fields, ["retry.infrastructureRetries", "retry.backoffSeconds", "deadlines.pendingSeconds"]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use clap::Args;
 use jiff::SignedDuration;
 
 use super::Failure;
-use crate::controller::ControllerConfig;
+use crate::controller::{ControllerConfig, Deadlines};
 use crate::lease::{ElectionConfig, Timing};
 use crate::plan::Defaults;
 
@@ -15,9 +15,18 @@ const OWN_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/names
 
 #[derive(Debug, Args)]
 pub(super) struct ControllerArgs {
-    /// How long a batch may wait for its driver to run, as in '10m' or '90s'.
+    /// How long a batch may wait for its driver pod to be created. As --driver-start-timeout if not given.
+    #[arg(long, env = "SPARKBATCH_PENDING_TIMEOUT")]
+    pending_timeout: Option<SignedDuration>,
+    /// How long a driver pod may wait to run, as in '10m' or '90s'.
     #[arg(long, env = "SPARKBATCH_DRIVER_START_TIMEOUT", default_value = "10m")]
     driver_start_timeout: SignedDuration,
+    /// How long a driver may run. Without a limit if not given.
+    #[arg(long, env = "SPARKBATCH_RUNNING_TIMEOUT")]
+    running_timeout: Option<SignedDuration>,
+    /// How often a batch without 'retry' is run again that failed for no fault of its application.
+    #[arg(long, env = "SPARKBATCH_INFRASTRUCTURE_RETRIES", default_value_t = 0, value_parser = clap::value_parser!(i32).range(0..=100))]
+    infrastructure_retries: i32,
     /// Batches that are worked on at once, in each namespace of --namespaces.
     #[arg(long, env = "SPARKBATCH_CONCURRENCY", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
     concurrency: u16,
@@ -71,13 +80,25 @@ fn random_identity() -> String {
 
 impl ControllerArgs {
     pub(super) fn config(self, defaults: Defaults) -> Result<ControllerConfig, Failure> {
-        if self.driver_start_timeout <= SignedDuration::ZERO {
-            return Err("--driver-start-timeout: must be longer than nothing".into());
+        let timeouts = [
+            ("--pending-timeout", self.pending_timeout),
+            ("--driver-start-timeout", Some(self.driver_start_timeout)),
+            ("--running-timeout", self.running_timeout),
+        ];
+        if let Some((flag, _)) = timeouts.iter().find(|(_, time)| time.is_some_and(|time| time <= SignedDuration::ZERO))
+        {
+            return Err(format!("{flag}: must be longer than nothing").into());
         }
         let own_namespace = std::fs::read_to_string(OWN_NAMESPACE).ok().map(|name| name.trim().to_owned());
+        let deadlines = Deadlines {
+            pending: self.pending_timeout,
+            driver_start: self.driver_start_timeout,
+            running: self.running_timeout,
+        };
         Ok(ControllerConfig {
             defaults,
-            start_timeout: self.driver_start_timeout,
+            deadlines,
+            infrastructure_retries: self.infrastructure_retries,
             concurrency: self.concurrency,
             election: self.election.config(own_namespace)?,
             namespaces: Vec::new(),

@@ -18,7 +18,7 @@ use kube::{Api, Client, Resource, ResourceExt as _};
 
 use super::error::{During as _, Error, api_status, ignore_absent};
 use super::pods::BatchKey;
-use crate::api::{LABEL_BATCH, LABEL_SPARK_ROLE, ROLE_EXECUTOR};
+use crate::api::{LABEL_ATTEMPT, LABEL_BATCH, LABEL_SPARK_ROLE, ROLE_EXECUTOR};
 use crate::lease::Leadership;
 use crate::observe::{DriverFacts, driver_facts};
 use crate::plan::PodSet;
@@ -146,8 +146,10 @@ impl<'a> Objects<'a> {
     }
 
     /// Deletes what executors a driver has left behind: Kubernetes only does so when the driver's pod goes.
-    pub(super) async fn delete_executors(&self, batch: &BatchKey) -> Result<(), Error> {
-        let selector = format!("{LABEL_BATCH}={},{LABEL_SPARK_ROLE}={ROLE_EXECUTOR}", batch.1);
+    /// Those of one attempt, or of all.
+    pub(super) async fn delete_executors(&self, batch: &BatchKey, attempt: Option<i32>) -> Result<(), Error> {
+        let of_attempt = attempt.map(|attempt| format!(",{LABEL_ATTEMPT}={attempt}")).unwrap_or_default();
+        let selector = format!("{LABEL_BATCH}={},{LABEL_SPARK_ROLE}={ROLE_EXECUTOR}{of_attempt}", batch.1);
         let params = ListParams::default().labels(&selector);
         let deleted = self.pods.delete_collection(&DeleteParams::background(), &params).await;
         deleted.map(|_| ()).during("delete the executors")

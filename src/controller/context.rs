@@ -1,6 +1,6 @@
 //! What every reconciliation works with.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use kube::core::{DeserializeGuard, NamespaceResourceScope};
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::Store;
@@ -12,6 +12,7 @@ use super::pods::PodIndex;
 use crate::api::{MANAGER, SparkBatch};
 use crate::ids::IdAllocator;
 use crate::lease::{ElectionConfig, Leadership};
+use crate::observe::Deadlines;
 use crate::plan::Defaults;
 
 /// How the controller works.
@@ -19,9 +20,10 @@ use crate::plan::Defaults;
 pub struct ControllerConfig {
     /// What batches get that do not say otherwise.
     pub defaults: Defaults,
-    /// How long a batch may wait for its driver to run: from its first wait without a driver pod, and then from
-    /// the pod's creation.
-    pub start_timeout: SignedDuration,
+    /// How long batches may stay in each phase that do not say so themselves.
+    pub deadlines: Deadlines,
+    /// Retries of failures that are not the application's, for batches that name none.
+    pub infrastructure_retries: i32,
     /// Batches that are worked on at once.
     pub concurrency: u16,
     /// How replicas elect who acts; without it, this process does.

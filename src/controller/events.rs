@@ -39,6 +39,8 @@ fn event_for(before: &SparkBatchStatus, after: &SparkBatchStatus) -> Option<Even
     }
     let driver = after.driver.as_ref().map(|driver| driver.pod_name.as_str()).unwrap_or_default();
     let (type_, action, name, note) = match after.phase {
+        // Told with its end.
+        Phase::Pending | Phase::Starting if reason == Reason::Cancelled => return None,
         Phase::Starting if reason == Reason::DriverPending && before.phase != Phase::Pending => return None,
         Phase::Starting if reason == Reason::DriverPending => {
             (EventType::Normal, "Start", "DriverCreated", format!("created driver pod {driver}"))
@@ -48,12 +50,14 @@ fn event_for(before: &SparkBatchStatus, after: &SparkBatchStatus) -> Option<Even
         Phase::Pending if reason == Reason::Suspended => {
             (EventType::Normal, "Suspend", reason.as_str(), "no pods while spec.suspend is true".to_owned())
         }
+        Phase::Pending if reason == Reason::RetryBackoff => {
+            (EventType::Warning, "Retry", reason.as_str(), after.message.clone().unwrap_or_default())
+        }
         Phase::Pending | Phase::Starting => {
             (EventType::Warning, "Start", reason.as_str(), after.message.clone().unwrap_or_default())
         }
-        Phase::Failed | Phase::Killed => {
-            (EventType::Warning, "Finish", reason.as_str(), after.message.clone().unwrap_or_default())
-        }
+        Phase::Killed => (EventType::Normal, "Cancel", reason.as_str(), after.message.clone().unwrap_or_default()),
+        Phase::Failed => (EventType::Warning, "Finish", reason.as_str(), after.message.clone().unwrap_or_default()),
     };
     let note = Some(note).filter(|note| !note.is_empty()).map(|note| cut(&note));
     Some(Event { type_, reason: name.to_owned(), note, action: action.to_owned(), secondary: None })
@@ -92,6 +96,16 @@ mod tests {
             (Phase::Succeeded, Reason::DriverSucceeded),
         ];
         assert_eq!(told(&steps), ["DriverCreated", "DriverSucceeded"]);
+    }
+
+    #[test]
+    fn a_cancelled_batch_tells_of_it_once() {
+        let steps = [
+            (Phase::Starting, Reason::DriverPending),
+            (Phase::Starting, Reason::Cancelled),
+            (Phase::Killed, Reason::Cancelled),
+        ];
+        assert_eq!(told(&steps), ["DriverCreated", "Cancelled"]);
     }
 
     #[test]

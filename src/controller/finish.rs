@@ -10,7 +10,6 @@ use super::apply::only_of;
 use super::error::{During as _, Error, ignore_absent};
 use super::step::Step;
 use crate::api::{Phase, SparkBatch, SparkBatchStatus};
-use crate::observe::DriverState;
 
 /// How long a driver that ended well is given to take its executors down itself, as it normally does.
 const EXECUTORS_GRACE: SignedDuration = SignedDuration::from_secs(10);
@@ -18,14 +17,14 @@ const EXECUTORS_GRACE: SignedDuration = SignedDuration::from_secs(10);
 /// Ends what a finished batch has left running, and deletes it when its time to live has passed.
 pub(super) async fn settle(step: &Step<'_>, status: &SparkBatchStatus) -> Result<Action, Error> {
     let mut next = None;
-    stop_driver(step, status).await?;
+    stop_drivers(step).await?;
     if step.context.pods.has_live_executors(&step.key()) {
         let ended = status.completion_time.unwrap_or_default();
         let left = EXECUTORS_GRACE - step.context.now().duration_since(ended);
         if status.phase == Phase::Succeeded && left > SignedDuration::ZERO {
             next = Some(left.unsigned_abs());
         } else {
-            step.objects().delete_executors(&step.key()).await?;
+            step.objects().delete_executors(&step.key(), None).await?;
         }
     }
     if let Some(ttl) = step.batch.spec.ttl_seconds_after_finished {
@@ -40,16 +39,13 @@ pub(super) async fn settle(step: &Step<'_>, status: &SparkBatchStatus) -> Result
     Ok(next.map_or_else(Action::await_change, |next| Action::requeue(next + Duration::from_millis(10))))
 }
 
-/// A batch that failed while its driver had not ended (it did not start in time) takes the driver with it.
-async fn stop_driver(step: &Step<'_>, status: &SparkBatchStatus) -> Result<(), Error> {
-    let Some(known) = &status.driver else { return Ok(()) };
-    let driver = step.context.pods.driver(&step.key(), &known.pod_name);
-    match driver.filter(|driver| driver.pod_uid == known.pod_uid && !driver.deleted) {
-        Some(driver) if !matches!(driver.state, DriverState::Ended(_)) => {
-            step.objects().delete_driver(&driver.pod_name, &driver.pod_uid).await
-        }
-        _ => Ok(()),
+/// No driver outlives its batch: not one that did not start in time, nor one that an operator with an old cache
+/// has made since.
+async fn stop_drivers(step: &Step<'_>) -> Result<(), Error> {
+    for driver in step.context.pods.live_drivers(&step.key(), &step.uid()) {
+        step.objects().delete_driver(&driver.pod_name, &driver.pod_uid).await?;
     }
+    Ok(())
 }
 
 /// RBAC needed: `sparkbatches` delete.

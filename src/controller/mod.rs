@@ -9,6 +9,7 @@
 //! the election `leases` ([`crate::lease`]). With [`ControllerConfig::namespaces`], Roles in these give all of it.
 
 mod apply;
+mod cancel;
 mod context;
 mod dereference;
 mod error;
@@ -18,6 +19,7 @@ mod memory;
 mod metrics;
 mod pods;
 mod reconcile;
+mod retry;
 mod start;
 mod step;
 mod watches;
@@ -37,6 +39,7 @@ use self::metrics::Counters;
 use crate::ids::IdAllocator;
 use crate::lease;
 use crate::metrics::Metrics;
+pub use crate::observe::Deadlines;
 
 /// Runs until `cancel` is cancelled, and then until the reconciliations in flight are done; what this process leads,
 /// it lets go of after them. `ready` is called once the caches are filled, whether it leads or not.

@@ -78,6 +78,15 @@ impl PodIndex {
         self.read().current.get(batch)?.drivers.get(pod_name).cloned()
     }
 
+    /// Drivers of the batch with this uid that have not ended and that nobody has deleted.
+    pub(super) fn live_drivers(&self, batch: &BatchKey, uid: &str) -> Vec<DriverFacts> {
+        let is_live =
+            |driver: &&DriverFacts| driver.owner_uid.as_deref() == Some(uid) && !driver.deleted && !driver.has_ended();
+        let state = self.read();
+        let drivers = state.current.get(batch).into_iter().flat_map(|pods| pods.drivers.values());
+        drivers.filter(is_live).cloned().collect()
+    }
+
     /// Executors of an attempt by state, with `requested` as it is given.
     pub(super) fn executors(&self, batch: &BatchKey, attempt: i32, requested: i32) -> ExecutorCounts {
         let state = self.read();
@@ -175,6 +184,19 @@ mod tests {
         assert_eq!(index.executors(&key(), 1, 3), expected);
         assert_eq!(index.executors(&key(), 2, 0), ExecutorCounts::default());
         assert!(index.has_live_executors(&key()));
+    }
+
+    #[test]
+    fn a_live_driver_is_the_batchs_own_and_has_not_ended() {
+        let index = PodIndex::default();
+        let owner = |uid| json!([{ "apiVersion": "v1", "kind": "k", "name": "b", "uid": uid, "controller": true }]);
+        for (name, uid, phase) in [("d1", "u", "Running"), ("d2", "u", "Failed"), ("d3", "other", "Running")] {
+            let mut driver = pod(name, ROLE_DRIVER, phase);
+            driver.metadata.owner_references = serde_json::from_value(owner(uid)).unwrap();
+            index.apply(&Event::Apply(driver));
+        }
+        let names: Vec<_> = index.live_drivers(&key(), "u").into_iter().map(|driver| driver.pod_name).collect();
+        assert_eq!(names, ["d1"]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use kube::runtime::controller::Action;
 use super::context::{Context, GuardedBatch};
 use super::error::Error;
 use super::step::{Step, requested_before};
-use super::{finish, start};
+use super::{cancel, finish, retry, start};
 use crate::api::{Phase, Reason};
 
 /// Longest time that one look may take.
@@ -70,12 +70,18 @@ async fn next(step: &Step<'_>) -> Result<Action, Error> {
     if status.phase.is_final() {
         return finish::settle(step, &status).await;
     }
+    if step.batch.spec.cancel == Some(true) || status.reason == Some(Reason::Cancelled) {
+        return cancel::cancel(step, &status).await;
+    }
     let is_being_suspended = status.reason == Some(Reason::Suspended) && status.phase != Phase::Pending;
     if step.batch.spec.suspend == Some(true) || is_being_suspended {
         return start::hold(step, &status).await;
     }
     match &status.driver {
-        None => start::start(step, &status).await,
+        None => match status.next_attempt_time {
+            Some(at) => retry::start_at(step, &status, at).await,
+            None => start::start(step, &status).await,
+        },
         Some(known) => match step.find_driver(&known.pod_name, &known.pod_uid).await? {
             Some(driver) => step.follow(&status, &driver, requested_before(&status)).await,
             None => step.lost(&status).await,

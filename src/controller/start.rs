@@ -2,21 +2,19 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use kube::runtime::controller::Action;
 
 use super::apply::{Refusal, Started};
 use super::dereference::conf_from;
 use super::error::Error;
+use super::retry::end_previous;
 use super::step::{Step, requested_before};
 use crate::api::validation::problems;
 use crate::api::{Phase, Reason, SparkBatchStatus};
-use crate::observe::{DriverFacts, DriverState, Observation, Outcome, outcome};
+use crate::observe::{Observation, Outcome};
 use crate::plan::{build, validate};
 use crate::spark::AttemptNames;
-
-/// How often a driver that is being ended is looked at though nothing was heard of it.
-const RECHECK: Duration = Duration::from_secs(5);
 
 /// How long a batch may be there before what its confFrom names, without a word about it.
 const NEWBORN: SignedDuration = SignedDuration::from_secs(3);
@@ -66,22 +64,14 @@ pub(super) async fn hold(step: &Step<'_>, status: &SparkBatchStatus) -> Result<A
     let names = AttemptNames::new(&step.key().1, &step.uid(), step.attempt());
     let objects = step.objects();
     match objects.driver(&names.driver_pod, &step.uid()).await? {
-        Started::Driver(driver) if has_succeeded(&driver) => {
+        Started::Driver(driver) if driver.has_succeeded() => {
             step.follow(status, &driver, requested_before(status)).await
         }
-        Started::Driver(driver) => {
-            // Written first: a driver that is ended for this is never taken for one that was lost.
-            if status.reason != Some(Reason::Suspended) {
-                let outcome = Outcome::new(status.phase, Reason::Suspended, "the driver is being ended");
-                step.write(status, &step.observation(outcome, Some(&driver))).await?;
-            }
-            if !driver.deleted {
-                objects.delete_driver(&driver.pod_name, &driver.pod_uid).await?;
-            }
-            // The pod's end is heard of; this is for the case that it is not.
-            Ok(Action::requeue(RECHECK))
-        }
+        Started::Driver(driver) => step.end_driver(status, &driver, Reason::Suspended).await,
         _ => {
+            if status.next_attempt_time.is_some() {
+                end_previous(step).await?;
+            }
             let used = status.driver.is_some() || objects.was_started(&names.conf_secret, &step.uid()).await?;
             let attempt = if used { step.attempt().saturating_add(1) } else { step.attempt() };
             let outcome = Outcome::new(Phase::Pending, Reason::Suspended, "");
@@ -92,9 +82,4 @@ pub(super) async fn hold(step: &Step<'_>, status: &SparkBatchStatus) -> Result<A
             Ok(action)
         }
     }
-}
-
-fn has_succeeded(driver: &DriverFacts) -> bool {
-    let outcome = outcome(driver, SignedDuration::MAX, Timestamp::UNIX_EPOCH);
-    matches!(driver.state, DriverState::Ended(_)) && outcome.phase == Phase::Succeeded
 }

@@ -14,10 +14,15 @@ use super::error::{During as _, Error, api_status};
 use super::events;
 use super::pods::BatchKey;
 use crate::api::{CONDITION_RECONCILING, Phase, Reason, SparkBatch, SparkBatchStatus};
-use crate::observe::{DriverFacts, Observation, Outcome, merge_patch, next_status, outcome};
+use crate::observe::{
+    Deadlines, DriverFacts, Observation, Outcome, RetryPolicy, look_again_at, merge_patch, outcome,
+    status_or_next_attempt,
+};
 
 /// How often a batch is looked at though nothing was heard of it.
 const RESYNC: Duration = Duration::from_secs(300);
+/// How often a driver that is being ended is looked at though nothing was heard of it.
+pub(super) const RECHECK: Duration = Duration::from_secs(5);
 /// How often the counts of executors are written at the most.
 const COUNTS_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -35,7 +40,7 @@ impl Step<'_> {
         driver: &DriverFacts,
         requested: i32,
     ) -> Result<Action, Error> {
-        let seen = outcome(driver, self.context.config.start_timeout, self.context.now());
+        let seen = outcome(driver, &self.deadlines(), self.context.now());
         let mut observation = self.observation(seen, Some(driver));
         observation.executors = Some(self.context.pods.executors(&self.key(), self.attempt(), requested));
         self.write(status, &observation).await
@@ -47,7 +52,7 @@ impl Step<'_> {
         self.write(status, &self.observation(outcome, None)).await
     }
 
-    /// Writes that the batch waits without a driver; past the start timeout, that it failed for this.
+    /// Writes that the batch waits without a driver; past the deadline of Pending, that it failed for this.
     pub(super) async fn wait(
         &self,
         status: &SparkBatchStatus,
@@ -55,10 +60,15 @@ impl Step<'_> {
         message: String,
     ) -> Result<Action, Error> {
         let now = self.context.now();
-        let timeout = self.context.config.start_timeout;
+        let timeout = self.deadlines().pending();
         let left = waiting_since(status).map_or(timeout, |since| timeout - now.duration_since(since));
         if left <= SignedDuration::ZERO {
-            let message = format!("no driver within {} seconds: {message}", timeout.as_secs());
+            let message = format!(
+                "no driver within {} seconds (deadlines.pendingSeconds, else the operator's --pending-timeout): {message}",
+                timeout.as_secs()
+            );
+            // A driver of before that may still run bars every further attempt.
+            let reason = if reason == Reason::RetryBackoff { Reason::DeadlineExceeded } else { reason };
             return self.fail(status, reason, message).await;
         }
         let outcome = Outcome::new(Phase::Pending, reason, message);
@@ -76,6 +86,25 @@ impl Step<'_> {
     ) -> Result<Action, Error> {
         let message = message.chars().take(1024).collect::<String>();
         self.write(status, &self.observation(Outcome::new(Phase::Failed, reason, message), None)).await
+    }
+
+    /// Ends the driver within its grace period. The reason is written first: a driver that is ended for it is never
+    /// taken for one that was lost.
+    pub(super) async fn end_driver(
+        &self,
+        status: &SparkBatchStatus,
+        driver: &DriverFacts,
+        reason: Reason,
+    ) -> Result<Action, Error> {
+        if status.reason != Some(reason) {
+            let outcome = Outcome::new(status.phase, reason, "the driver is being ended");
+            self.write(status, &self.observation(outcome, Some(driver))).await?;
+        }
+        if !driver.deleted {
+            self.objects().delete_driver(&driver.pod_name, &driver.pod_uid).await?;
+        }
+        // The pod's end is heard of; this is for the case that it is not.
+        Ok(Action::requeue(RECHECK))
     }
 
     /// The driver pod with this name and uid: as the cache has it, else as the API server has it. What a cache
@@ -103,7 +132,8 @@ impl Step<'_> {
 
     /// Writes the next status, if it differs, and says when to look again.
     pub(super) async fn write(&self, before: &SparkBatchStatus, seen: &Observation<'_>) -> Result<Action, Error> {
-        let mut after = next_status(before, seen, self.context.now());
+        let policy = RetryPolicy::of(&self.batch.spec, self.context.config.infrastructure_retries);
+        let mut after = status_or_next_attempt(before, seen, &policy, &self.uid(), self.context.now());
         if after.id.is_none() {
             after.id = self.id().await;
         }
@@ -164,17 +194,20 @@ impl Step<'_> {
     fn look_again(&self, status: &SparkBatchStatus) -> Action {
         match status.phase {
             Phase::Succeeded | Phase::Failed | Phase::Killed => Action::await_change(),
-            Phase::Starting => {
-                let deadline = status.start_time.map(|start| start + self.context.config.start_timeout);
+            Phase::Pending | Phase::Starting | Phase::Running => {
+                let deadline = look_again_at(status, &self.deadlines());
                 let left = deadline.map(|deadline| time_until(deadline, self.context.now()));
                 Action::requeue(left.unwrap_or(RESYNC).min(RESYNC))
             }
-            Phase::Pending | Phase::Running => Action::requeue(RESYNC),
         }
     }
 
     pub(super) fn status(&self) -> SparkBatchStatus {
         self.batch.status.clone().unwrap_or_default()
+    }
+
+    fn deadlines(&self) -> Deadlines {
+        self.context.config.deadlines.of(&self.batch.spec)
     }
 
     pub(super) fn attempt(&self) -> i32 {
@@ -204,11 +237,12 @@ impl Step<'_> {
 /// Since when a batch waits to be started.
 fn waiting_since(status: &SparkBatchStatus) -> Option<Timestamp> {
     let waits = status.conditions.iter().find(|condition| condition.type_ == CONDITION_RECONCILING)?;
-    (waits.status == "True").then_some(waits.last_transition_time.0)
+    let since = waits.last_transition_time.0;
+    (waits.status == "True").then(|| status.next_attempt_time.map_or(since, |at| at.max(since)))
 }
 
 /// The time until `later`, and a little more, so that `later` has passed by then.
-fn time_until(later: Timestamp, now: Timestamp) -> Duration {
+pub(super) fn time_until(later: Timestamp, now: Timestamp) -> Duration {
     later.duration_since(now).max(SignedDuration::ZERO).unsigned_abs() + Duration::from_millis(10)
 }
 

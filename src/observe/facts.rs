@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, Pod, PodStatus};
 
-use crate::api::{DRIVER_CONTAINER, LABEL_ATTEMPT, Reason, UI_PORT_NAME};
+use crate::api::{DRIVER_CONTAINER, LABEL_ATTEMPT, Reason, UI_PORT_NAME, text};
 
-/// Longest message that is taken from a pod, in characters: a status stays small whatever happens.
+/// Longest message that is taken from a pod, in bytes: a status stays small whatever happens.
 const MAX_MESSAGE: usize = 1024;
 
 /// A driver pod, reduced to what decides.
@@ -27,6 +27,20 @@ pub struct DriverFacts {
     pub ui_address: Option<String>,
     /// How far the driver's container is.
     pub state: DriverState,
+}
+
+impl DriverFacts {
+    /// Whether the driver has ended, in any way.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        matches!(self.state, DriverState::Ended(_))
+    }
+
+    /// Whether the application has ended by itself and well.
+    #[must_use]
+    pub fn has_succeeded(&self) -> bool {
+        matches!(&self.state, DriverState::Ended(end) if end.cause == EndCause::Exit && end.exit_code == Some(0))
+    }
 }
 
 /// How far a driver's container is.
@@ -231,7 +245,7 @@ pub fn executor_state(pod: &Pod) -> ExecutorState {
 }
 
 fn cut(text: &str) -> String {
-    text.chars().take(MAX_MESSAGE).collect()
+    text::cut(text, MAX_MESSAGE)
 }
 
 /// Keeps the end, since a log says last what went wrong; without what Spark tells of its orderly shutdown after
@@ -240,7 +254,7 @@ fn cut_front(text: &str) -> String {
     let told: Vec<_> = text.lines().filter(|line| !is_chatter(line)).collect();
     let told = told.join("\n");
     let text = if told.trim().is_empty() { text.trim() } else { told.trim() };
-    text.chars().skip(text.chars().count().saturating_sub(MAX_MESSAGE)).collect()
+    text::cut_front(text, MAX_MESSAGE)
 }
 
 /// A line of Spark's own log below the level of warnings: `26/01/02 03:04:05 INFO SparkContext: …`.

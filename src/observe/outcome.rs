@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{DriverEnd, DriverFacts, DriverState, EndCause};
+use super::{Deadlines, DriverEnd, DriverFacts, DriverState, EndCause};
 use crate::api::{Phase, Reason};
 
 /// A phase, and why.
@@ -23,15 +23,21 @@ impl Outcome {
     }
 }
 
-/// What `driver` means, with `start_timeout` for how long it may wait to run.
+/// What `driver` means at `now`.
 #[must_use]
-pub fn outcome(driver: &DriverFacts, start_timeout: SignedDuration, now: Timestamp) -> Outcome {
+pub fn outcome(driver: &DriverFacts, deadlines: &Deadlines, now: Timestamp) -> Outcome {
+    let past = |since: Timestamp, limit: SignedDuration| now.duration_since(since) >= limit;
     match &driver.state {
         DriverState::Waiting { reason, message } => match driver.created {
-            Some(created) if created + start_timeout <= now => timed_out(*reason, message, start_timeout),
+            Some(created) if past(created, deadlines.driver_start) => {
+                timed_out(*reason, message, deadlines.driver_start)
+            }
             _ => Outcome::new(Phase::Starting, *reason, message.as_str()),
         },
-        DriverState::Running { .. } => Outcome::new(Phase::Running, Reason::DriverRunning, ""),
+        DriverState::Running { since } => match (since, deadlines.running) {
+            (Some(since), Some(limit)) if past(*since, limit) => ran_too_long(limit),
+            _ => Outcome::new(Phase::Running, Reason::DriverRunning, ""),
+        },
         DriverState::Ended(end) => ended(end, driver.deleted),
     }
 }
@@ -40,8 +46,21 @@ pub fn outcome(driver: &DriverFacts, start_timeout: SignedDuration, now: Timesta
 fn timed_out(reason: Reason, message: &str, timeout: SignedDuration) -> Outcome {
     let reason = if reason == Reason::DriverPending { Reason::DriverStartTimeout } else { reason };
     let because = if message.is_empty() { String::new() } else { format!(": {message}") };
-    let message = format!("the driver did not start within {} seconds{because}", timeout.as_secs());
+    let message = format!(
+        "the driver did not start within {} seconds (deadlines.driverStartSeconds, else the operator's \
+         --driver-start-timeout){because}",
+        timeout.as_secs()
+    );
     Outcome::new(Phase::Failed, reason, message)
+}
+
+fn ran_too_long(limit: SignedDuration) -> Outcome {
+    let message = format!(
+        "the driver ran for {} seconds and was ended: raise deadlines.runningSeconds, or the operator's \
+         --running-timeout if the batch sets none",
+        limit.as_secs()
+    );
+    Outcome::new(Phase::Failed, Reason::DeadlineExceeded, message)
 }
 
 fn ended(end: &DriverEnd, deleted: bool) -> Outcome {
@@ -66,7 +85,11 @@ fn ended(end: &DriverEnd, deleted: bool) -> Outcome {
 mod tests {
     use super::*;
 
-    const TIMEOUT: SignedDuration = SignedDuration::from_secs(600);
+    const LIMITS: Deadlines = Deadlines {
+        pending: None,
+        driver_start: SignedDuration::from_secs(600),
+        running: Some(SignedDuration::from_secs(3600)),
+    };
 
     fn driver(state: DriverState) -> DriverFacts {
         DriverFacts {
@@ -89,7 +112,7 @@ mod tests {
     fn a_wait_becomes_a_failure_at_the_timeout_for_the_cause_of_the_wait() {
         let at = |reason, seconds| {
             let state = DriverState::Waiting { reason, message: "why".into() };
-            outcome(&driver(state), TIMEOUT, Timestamp::from_second(seconds).unwrap())
+            outcome(&driver(state), &LIMITS, Timestamp::from_second(seconds).unwrap())
         };
         assert_eq!(at(Reason::Unschedulable, 599).phase, Phase::Starting);
         assert_eq!(at(Reason::Unschedulable, 600).reason, Reason::Unschedulable);
@@ -99,8 +122,20 @@ mod tests {
     }
 
     #[test]
+    fn a_driver_may_run_until_its_deadline() {
+        let at = |seconds, limits: &Deadlines| {
+            let state = DriverState::Running { since: Some(Timestamp::UNIX_EPOCH) };
+            outcome(&driver(state), limits, Timestamp::from_second(seconds).unwrap())
+        };
+        assert_eq!(at(3599, &LIMITS).phase, Phase::Running);
+        assert_eq!((at(3600, &LIMITS).phase, at(3600, &LIMITS).reason), (Phase::Failed, Reason::DeadlineExceeded));
+        assert!(at(3600, &LIMITS).message.contains("runningSeconds"));
+        assert_eq!(at(1 << 30, &Deadlines { running: None, ..LIMITS }).phase, Phase::Running);
+    }
+
+    #[test]
     fn an_end_has_its_own_reason_for_each_cause() {
-        let of = |state| outcome(&driver(state), TIMEOUT, Timestamp::UNIX_EPOCH);
+        let of = |state| outcome(&driver(state), &LIMITS, Timestamp::UNIX_EPOCH);
         assert_eq!(of(ended_with(EndCause::Exit, Some(0))).phase, Phase::Succeeded);
         assert_eq!(of(ended_with(EndCause::Exit, Some(3))).message, "exit code 3: log");
         assert_eq!(of(ended_with(EndCause::OutOfMemory, Some(137))).reason, Reason::DriverOOMKilled);
@@ -110,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_driver_that_was_deleted_is_lost_unless_it_had_succeeded() {
-        let deleted = |state| outcome(&DriverFacts { deleted: true, ..driver(state) }, TIMEOUT, Timestamp::UNIX_EPOCH);
+        let deleted = |state| outcome(&DriverFacts { deleted: true, ..driver(state) }, &LIMITS, Timestamp::UNIX_EPOCH);
         assert_eq!(deleted(ended_with(EndCause::Exit, Some(143))).reason, Reason::DriverLost);
         assert_eq!(deleted(ended_with(EndCause::Exit, Some(0))).reason, Reason::DriverSucceeded);
     }

@@ -4,7 +4,10 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::{DriverFacts, DriverState, Outcome};
-use crate::api::{DriverStatus, ExecutorCounts, Phase, SparkBatchStatus, conditions_for};
+use crate::api::{DriverStatus, ExecutorCounts, Phase, SparkBatchStatus, conditions_for, text};
+
+/// Longest message of a status, in bytes.
+pub(super) const MAX_MESSAGE: usize = 1280;
 
 /// All that is known of a batch at one moment.
 #[derive(Clone, Debug)]
@@ -49,13 +52,16 @@ pub fn next_status(previous: &SparkBatchStatus, seen: &Observation<'_>, now: Tim
         // Told with the start of the driver and taken back with its end, neither of which costs a write of its own.
         ui_address: driver.ui_address.clone().filter(|_| is_running),
     });
-    let message = (!message.is_empty()).then(|| message.clone());
+    let message = (!message.is_empty()).then(|| text::cut(message, MAX_MESSAGE));
     SparkBatchStatus {
         id: previous.id,
         phase: *phase,
         reason: Some(*reason),
         app_id: seen.app_id.clone().or_else(|| same_attempt.then(|| previous.app_id.clone()).flatten()),
         attempt: Some(seen.attempt),
+        attempts: previous.attempts.clone(),
+        failures: previous.failures,
+        next_attempt_time: kept(previous.next_attempt_time).filter(|_| seen.driver.is_none() && !phase.is_final()),
         driver: driver.or_else(|| same_attempt.then(|| previous.driver.clone()).flatten()),
         executors: seen.executors.or(previous.executors).map(|counts| at_end(counts, *phase)),
         start_time: kept(previous.start_time).or_else(|| seen.driver.and_then(|driver| driver.created)),
@@ -112,7 +118,7 @@ mod tests {
 
     use super::*;
     use crate::api::Reason;
-    use crate::observe::{DriverEnd, EndCause, outcome};
+    use crate::observe::{Deadlines, DriverEnd, EndCause, outcome};
 
     fn state() -> impl Strategy<Value = DriverState> {
         let waiting = prop::sample::select(vec![Reason::DriverPending, Reason::Unschedulable, Reason::ImagePullFailed])
@@ -146,7 +152,8 @@ mod tests {
     }
 
     fn observe(previous: &SparkBatchStatus, driver: &DriverFacts, now: Timestamp) -> SparkBatchStatus {
-        let outcome = outcome(driver, jiff::SignedDuration::from_secs(600), now);
+        let driver_start = jiff::SignedDuration::from_secs(600);
+        let outcome = outcome(driver, &Deadlines { pending: None, driver_start, running: None }, now);
         let seen = Observation {
             outcome,
             attempt: 1,

@@ -1,0 +1,52 @@
+//! From an attempt that failed to the next one. That there is a next one, and when, is in the status already: it was
+//! written in one write with the failure.
+
+use jiff::Timestamp;
+use kube::runtime::controller::Action;
+
+use super::apply::Started;
+use super::error::Error;
+use super::start;
+use super::step::{Step, time_until};
+use crate::api::{Reason, SparkBatchStatus};
+use crate::spark::AttemptNames;
+
+/// Starts the attempt once its time has come and no driver of the one before can run any more.
+pub(super) async fn start_at(step: &Step<'_>, status: &SparkBatchStatus, at: Timestamp) -> Result<Action, Error> {
+    let is_over = end_previous(step).await?;
+    let now = step.context.now();
+    if now < at {
+        return Ok(Action::requeue(time_until(at, now)));
+    }
+    if is_over {
+        return start::start(step, status).await;
+    }
+    let (previous, attempt) = (step.attempt() - 1, step.attempt());
+    let message =
+        format!("attempt {attempt} waits until the driver pod of attempt {previous} is gone: it may still run");
+    step.wait(status, Reason::RetryBackoff, message).await
+}
+
+/// Ends what the attempt before has left: its driver first, and once that has ended, what belonged to it. Whether it
+/// is over. A pod on a node that does not answer may run until it is gone, though it is deleted.
+pub(super) async fn end_previous(step: &Step<'_>) -> Result<bool, Error> {
+    let (objects, uid, previous) = (step.objects(), step.uid(), step.attempt() - 1);
+    let names = |attempt| AttemptNames::new(&step.key().1, &uid, attempt);
+    let is_there = match objects.driver(&names(previous).driver_pod, &uid).await? {
+        Started::Driver(driver) if !driver.has_ended() => {
+            if !driver.deleted {
+                objects.delete_driver(&driver.pod_name, &driver.pod_uid).await?;
+            }
+            return Ok(false);
+        }
+        Started::Driver(_) => true,
+        _ => false,
+    };
+    objects.delete_executors(&step.key(), Some(previous)).await?;
+    // Where the pod is gone, its Secret alone bars an operator with an old cache from starting that attempt again: it
+    // stays for one attempt more.
+    for attempt in [Some(previous - 1), is_there.then_some(previous)].into_iter().flatten().filter(|n| *n > 0) {
+        objects.delete_secret(&names(attempt).conf_secret).await?;
+    }
+    Ok(true)
+}
