@@ -2,7 +2,7 @@
 
 use Side::{Added, Changed, Missing};
 
-/// How a SparkBatch's object differs from spark-submit's.
+/// How a batch's object differs from spark-submit's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
     Added,
