@@ -4,20 +4,21 @@
 #![allow(clippy::doc_markdown, reason = "these comments become `kubectl explain`, where backticks are noise")]
 #![allow(clippy::duplicated_attributes, reason = "two columns may be of one type")]
 
+mod pods;
+mod status;
+
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{
-    Affinity, EnvFromSource, EnvVar, LocalObjectReference, PodTemplateSpec, SecurityContext, Toleration,
-    TopologySpreadConstraint, Volume, VolumeMount,
-};
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::api::core::v1::{LocalObjectReference, Volume};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Open, Phase, Reason};
+pub use pods::{ContainerResources, PodSettings};
+pub(crate) use status::MAX_ATTEMPT_RECORDS;
+pub use status::{AttemptRecord, DriverStatus, ExecutorCounts, Failures, SparkBatchStatus};
+
+use super::Open;
 
 /// What runs, in Livy's words, and how its pods look, in Kubernetes'.
 ///
@@ -101,7 +102,7 @@ pub struct SparkBatchSpec {
     pub name: Option<String>,
     /// Spark configuration properties. Keep credentials out of it: confFrom reads them from a Secret.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "super::crd::conf_schema")]
+    #[schemars(schema_with = "crate::api::crd::conf_schema")]
     pub conf: BTreeMap<String, String>,
     /// Queue of the application; becomes spark.yarn.queue, as with spark-submit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -141,7 +142,7 @@ pub struct SparkBatchSpec {
     pub executor: Option<PodSettings>,
     /// Volumes that driver.volumeMounts and executor.volumeMounts name, as in a pod.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "super::crd::volumes_schema")]
+    #[schemars(schema_with = "crate::api::crd::volumes_schema")]
     pub volumes: Vec<Open<Volume>>,
 
     /// As many executors as there is work for.
@@ -305,207 +306,4 @@ pub struct Scheduling {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub yunikorn_queue: Option<String>,
-}
-
-/// How the driver's pod, or the executors' pods, look.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct PodSettings {
-    /// Environment variables.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 1000))]
-    pub env: Vec<EnvVar>,
-    /// Secrets and ConfigMaps whose keys become environment variables.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
-    pub env_from: Vec<EnvFromSource>,
-    /// Labels. Those of Spark (spark-*) and of the operator (sparkbatch.dev/*) are refused.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "super::crd::labels_schema")]
-    pub labels: BTreeMap<String, String>,
-    /// Annotations.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "super::crd::annotations_schema")]
-    pub annotations: BTreeMap<String, String>,
-    /// Labels that a node must have.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "super::crd::labels_schema")]
-    pub node_selector: BTreeMap<String, String>,
-    /// Taints of nodes to tolerate.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
-    pub tolerations: Vec<Toleration>,
-    /// Where to mount the batch's volumes.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
-    pub volume_mounts: Vec<VolumeMount>,
-    /// CPU, GPUs and other resources of the container, over what the cores ask for. Memory is Spark's to
-    /// compute: set driverMemory, executorMemory and the overhead keys of conf.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resources: Option<ContainerResources>,
-    /// Nodes and pods to be near to or far from, as in a pod.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub affinity: Option<Open<Affinity>>,
-    /// How to spread over zones and nodes, as in a pod.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
-    pub topology_spread_constraints: Vec<Open<TopologySpreadConstraint>>,
-    /// Priority class.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
-    pub priority_class_name: Option<String>,
-    /// Security context of Spark's container, over the restricted one that it has.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub security_context: Option<Open<SecurityContext>>,
-    /// Everything else, as a pod template: sidecars, init containers, fields of the pod. Fields beside this one
-    /// go before it; what the operator sets cannot be set here. Spark's container is spark-kubernetes-driver,
-    /// spark-kubernetes-executor.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pod_template: Option<Open<PodTemplateSpec>>,
-}
-
-/// Resources of a container.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ContainerResources {
-    /// Resources that the scheduler reserves.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "super::crd::quantities_schema")]
-    pub requests: BTreeMap<String, Quantity>,
-    /// Resources that the container may not pass.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "super::crd::quantities_schema")]
-    pub limits: BTreeMap<String, Quantity>,
-}
-
-/// What the operator saw of the batch.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct SparkBatchStatus {
-    /// Id under which the REST facade lists the batch: an integer from 1, unique in the namespace for ever.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub id: Option<i32>,
-    /// Where the batch is in its life. Succeeded, Failed and Killed are final.
-    #[serde(default)]
-    pub phase: Phase,
-    /// Why it is there, from a closed list.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<Reason>,
-    /// The reason in words: what happened and what to change.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub message: Option<String>,
-    /// Id of the Spark application (spark.app.id), which history servers and logs know it by.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub app_id: Option<String>,
-    /// Attempts to run the batch, this one included.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub attempt: Option<i32>,
-    /// Earlier attempts that failed: the last five.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "super::crd::attempts_schema")]
-    pub attempts: Vec<AttemptRecord>,
-    /// Failures that count against spec.retry.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub failures: Option<Failures>,
-    /// When this attempt may start, until its driver exists.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "super::crd::time_schema")]
-    pub next_attempt_time: Option<Timestamp>,
-    /// The driver of this attempt.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub driver: Option<DriverStatus>,
-    /// Executors by state.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub executors: Option<ExecutorCounts>,
-    /// When the driver pod of this attempt was created.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "super::crd::time_schema")]
-    pub start_time: Option<Timestamp>,
-    /// When the driver's container of this attempt started.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "super::crd::time_schema")]
-    pub running_time: Option<Timestamp>,
-    /// When the batch reached its final phase.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "super::crd::time_schema")]
-    pub completion_time: Option<Timestamp>,
-    /// Ready, Reconciling, Stalled (kstatus), and Complete, Failed (as a Job's).
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "super::crd::conditions_schema")]
-    pub conditions: Vec<Condition>,
-    /// Generation of the spec that this status speaks of.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub observed_generation: Option<i64>,
-}
-
-/// How many attempts a status remembers.
-pub(crate) const MAX_ATTEMPT_RECORDS: usize = 5;
-
-/// An attempt that failed and was followed by another.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct AttemptRecord {
-    /// The attempt, from 1.
-    pub attempt: i32,
-    /// Why it failed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<Reason>,
-    /// Exit code of its driver.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub exit_code: Option<i32>,
-    /// The reason in words, cut short.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub message: Option<String>,
-    /// When its driver pod was created.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub start_time: Option<Timestamp>,
-    /// When it failed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub completion_time: Option<Timestamp>,
-    /// Id of its Spark application.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub app_id: Option<String>,
-}
-
-/// Failures by cause, since the batch's creation or its last reset.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Failures {
-    /// Not the application's fault.
-    pub infrastructure: i32,
-    /// The application's.
-    pub application: i32,
-}
-
-/// The driver pod of the current attempt.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct DriverStatus {
-    /// Name of the pod.
-    pub pod_name: String,
-    /// Uid of the pod.
-    pub pod_uid: String,
-    /// Exit code of the driver's container, once it ended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub exit_code: Option<i32>,
-    /// Where the Spark UI listens while the driver runs: the pod's IP and the port. None without a UI.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ui_address: Option<String>,
-}
-
-/// Executor pods by state. Spark deletes an executor's pod when the executor ends, so `succeeded` and
-/// `failed` count pods that are still there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ExecutorCounts {
-    /// Executors that the batch asks for at its start.
-    pub requested: i32,
-    /// Pods that do not run yet.
-    pub pending: i32,
-    /// Pods that run.
-    pub running: i32,
-    /// Pods that ended well.
-    pub succeeded: i32,
-    /// Pods that ended badly.
-    pub failed: i32,
 }
