@@ -8,6 +8,7 @@ mod cos;
 mod crash;
 mod credentials;
 mod latency;
+mod lifecycle;
 mod outcomes;
 mod rest;
 mod ui;
