@@ -70,7 +70,9 @@ pub fn check_conf(conf: &BTreeMap<String, String>, field: &str, problems: &mut V
 }
 
 fn check_uris(spec: &SparkBatchSpec, problems: &mut Vec<Problem>) {
+    let before = problems.len();
     push_uri_problem("file", &spec.file, problems);
+    let is_file_valid = problems.len() == before;
     let lists =
         [("jars", &spec.jars), ("pyFiles", &spec.py_files), ("files", &spec.files), ("archives", &spec.archives)];
     for (field, uris) in lists {
@@ -82,7 +84,7 @@ fn check_uris(spec: &SparkBatchSpec, problems: &mut Vec<Problem>) {
             push_uri_problem(&field, uri, problems);
         }
     }
-    if spec.class_name.is_none() && is_jar(&spec.file) && !is_in_image(&spec.file) {
+    if is_file_valid && spec.class_name.is_none() && is_jar(&spec.file) && !is_in_image(&spec.file) {
         let rule = "is required for a .jar that is not in the image: only of one that is there (/path, local:///path) \
                     is the main class taken from the manifest";
         problems.push(Problem::new("className", rule));
