@@ -26,9 +26,17 @@ test: ## Everything: check, tests in process, and on the local cluster: end to e
 check: ## What answers in two minutes: format, lint, unit tests, goldens.
 	@tests/run check
 
+.PHONY: simulate
+simulate: ## The operator under 100 000 schedules of faults and cuts, on a simulated clock. SPARKBATCH_SIMULATE_SEED=N begins at that one.
+	@tests/run simulate $(or $(SPARKBATCH_SIMULATE_SCHEDULES),100000) $(SPARKBATCH_SIMULATE_SEED)
+
 .PHONY: e2e
 e2e: ## The end-to-end tests alone, on the local cluster.
 	@tests/run e2e
+
+.PHONY: chaos
+chaos: ## Fifty batches on the local cluster, while the operator, the API server and etcd are killed for ten minutes.
+	@tests/run chaos
 
 .PHONY: conformance
 conformance: ## Side by side with a real Apache Livy: captured answers of 0.9, and a live 0.7.1.
@@ -38,12 +46,20 @@ conformance: ## Side by side with a real Apache Livy: captured answers of 0.9, a
 clients: ## Real Livy clients alone, on the local cluster.
 	@tests/run clients
 
+.PHONY: page
+page: ## The page alone, in a real Chromium, with a fake cluster behind it. Pictures go to target/page-screenshots.
+	@tests/run page
+
+.PHONY: chart
+chart: ## The Helm chart alone, without a cluster. tests/run chart --write accepts what it makes now.
+	@tests/run chart
+
 .PHONY: schemathesis
 schemathesis: ## Generated requests alone, on the local cluster: no 5xx, every answer as documented.
 	@tests/run schemathesis
 
 .PHONY: bench
-bench: ## How fast the REST API is, beside bare calls to the API server and beside a real Apache Livy. Prints a table.
+bench: ## How fast the REST API is, beside bare calls and a real Apache Livy, and the controller with 10 000 batches. Prints tables.
 	@tests/run bench
 
 .PHONY: parity
@@ -51,8 +67,12 @@ parity: ## Records anew what the real spark-submit of three versions makes of te
 	@tests/run parity
 
 .PHONY: generate
-generate: ## Writes the generated files anew: the custom resource definition.
+generate: ## Writes the generated files anew: the definition, the references of its fields and of metrics, the chart's README, kustomize's part of the chart.
 	@cargo run --quiet --locked -- crd > crds/sparkbatches.yaml.new && mv crds/sparkbatches.yaml.new crds/sparkbatches.yaml
+	@cp crds/sparkbatches.yaml charts/sparkbatch/files/sparkbatches.yaml
+	@SPARKBATCH_GENERATE=1 cargo test --quiet --locked --test docs --test observability reference
+	@charts/document
+	@deploy/kustomize/generate
 
 .PHONY: snapshots
 snapshots: ## Accepts what the golden tests see now. Read the difference before you commit it.
@@ -63,3 +83,21 @@ cluster-up: ## Starts the local cluster.
 	@deploy/local/cluster up
 cluster-down: ## Ends the local cluster and removes what it made.
 	@deploy/local/cluster down
+
+.PHONY: prerequisites
+prerequisites: ## Installs by apt what the others want to be there before, but for Rust and Go.
+	@deploy/install packages
+
+.PHONY: release-check image image-index sbom chart-package publish
+release-check: ## Whether the versions of program and chart agree; with TAG=v1.2.3, the tag and the changelog too.
+	@deploy/release check
+image: ## The operator's image for this machine's architecture, into dist.
+	@deploy/release image
+image-index: ## One image of those in dist, for every architecture: an OCI layout in dist/image.
+	@deploy/release index
+sbom: ## What the program is made of, as CycloneDX, into dist.
+	@deploy/release sbom
+chart-package: ## The chart as a package, into dist.
+	@deploy/release chart
+publish: ## Pushes dist/image to IMAGE=registry/name and the chart to CHARTS=oci://registry/folder.
+	@deploy/release publish

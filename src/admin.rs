@@ -78,7 +78,7 @@ pub async fn serve(
 ) -> std::io::Result<()> {
     let listener = TcpListener::bind(listen).await?;
     let limits = ConnectionLimits { connections: CONNECTIONS, ..ConnectionLimits::default() };
-    server::serve(listener, router(readiness, metrics), &Connections::new(limits), cancel).await;
+    server::serve(listener, None, router(readiness, metrics), &Connections::new(limits), cancel).await;
     Ok(())
 }
 

@@ -76,6 +76,14 @@ pub enum IdError {
     Unavailable(#[source] Option<Arc<Error>>),
 }
 
+impl IdError {
+    /// Whether the same call may succeed a little later, though nobody changes anything.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Busy(_) | Self::Throttled(_) | Self::Unavailable(_))
+    }
+}
+
 /// Allocates batch ids. Clones share one queue.
 #[derive(Clone)]
 pub struct IdAllocator {

@@ -6,15 +6,18 @@
 //! ```
 //!
 //! The resource is the only meeting point: the facade never sees a pod set, the controller never sees a
-//! Livy type. Pure modules ([`api`], [`livy`], [`spark`], [`plan`], [`observe`]) decide and name no client, runtime,
+//! Livy type. Pure modules ([`api`], [`kubeflow`], [`livy`], [`spark`], [`plan`], [`observe`]) decide and name no client, runtime,
 //! HTTP, environment, file system or clock; the others act. `tests/architecture.rs` holds this.
 
 pub mod admin;
 pub mod api;
 pub mod cli;
+pub mod client;
 pub mod controller;
+pub mod credentials;
 pub mod facade;
 pub mod ids;
+pub mod kubeflow;
 pub mod lease;
 pub mod livy;
 pub mod metrics;
@@ -24,3 +27,4 @@ pub mod server;
 pub mod shutdown;
 pub mod spark;
 pub mod telemetry;
+pub mod traces;

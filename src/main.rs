@@ -2,13 +2,12 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-use sparkbatch::cli::{self, Cli};
+use sparkbatch::cli;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match cli::run(Cli::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
+    match cli::run(cli::parse()).await {
+        Ok(code) => code,
         Err(error) => {
             eprintln!("sparkbatch: {error}");
             ExitCode::FAILURE

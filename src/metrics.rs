@@ -9,8 +9,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _};
 use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
@@ -20,32 +22,85 @@ pub use self::calls::{ApiCalls, CountCalls};
 /// Content type of [`Metrics::text`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
+/// What comes before each name.
+const PREFIX: &str = "sparkbatch";
+
+/// What a process has of one metric, whatever its labels.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Described {
+    /// As queries name it.
+    pub name: String,
+    /// `counter`, `gauge`, `histogram` or `info`.
+    pub kind: String,
+    /// Names of its labels.
+    pub labels: Vec<String>,
+    /// What it tells.
+    pub help: String,
+}
+
 /// The registry of one process. Clones are handles on the same.
 #[derive(Clone, Debug)]
-pub struct Metrics(Arc<Mutex<Registry>>);
+pub struct Metrics(Arc<Mutex<Registered>>);
+
+#[derive(Debug)]
+struct Registered {
+    registry: Registry,
+    described: Vec<Described>,
+}
 
 impl Default for Metrics {
     fn default() -> Self {
-        let mut registry = Registry::with_prefix("sparkbatch");
-        registry.register("build", "The program that runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
-        Self(Arc::new(Mutex::new(registry)))
+        let registered = Registered { registry: Registry::with_prefix(PREFIX), described: Vec::new() };
+        let metrics = Self(Arc::new(Mutex::new(registered)));
+        let mut registered = metrics.registered();
+        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registered.describe("build", "The program that runs", &["version"], MetricType::Info);
+        registered.registry.register("build", "The program that runs", build);
+        drop(registered);
+        metrics
+    }
+}
+
+impl Registered {
+    fn describe(&mut self, name: &str, help: &str, labels: &[&str], kind: MetricType) {
+        let end = match kind {
+            MetricType::Counter => "_total",
+            MetricType::Info => "_info",
+            _ => "",
+        };
+        self.described.push(Described {
+            name: format!("{PREFIX}_{name}{end}"),
+            kind: kind.as_str().to_owned(),
+            labels: labels.iter().map(|&label| label.to_owned()).collect(),
+            help: help.to_owned(),
+        });
     }
 }
 
 impl Metrics {
-    fn registry(&self) -> MutexGuard<'_, Registry> {
+    fn registered(&self) -> MutexGuard<'_, Registered> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Shows `metric` as `sparkbatch_<name>`; a counter's name gets `_total` besides. Returns it.
-    pub fn register<M: Metric + Clone>(&self, name: &str, help: &str, metric: M) -> M {
-        self.registry().register(name, help, metric.clone());
+    /// Every metric that was registered, whether there is anything to show of it yet or not.
+    #[must_use]
+    pub fn described(&self) -> Vec<Described> {
+        self.registered().described.clone()
+    }
+
+    /// Shows `metric`, which has those labels, as `sparkbatch_<name>`; a counter's name gets `_total` besides. Returns it.
+    pub fn register<M: Metric + Clone>(&self, name: &str, help: &str, labels: &[&str], metric: M) -> M {
+        let mut registered = self.registered();
+        registered.describe(name, help, labels, metric.metric_type());
+        registered.registry.register(name, help, metric.clone());
         metric
     }
 
     /// Shows what `read` gives as the gauge `sparkbatch_<name>`; it is asked whenever the metrics are.
     pub fn sample(&self, name: &'static str, help: &'static str, read: impl Fn() -> usize + Send + Sync + 'static) {
-        self.registry().register_collector(Box::new(Sampled { name, help, read: Box::new(read) }));
+        let mut registered = self.registered();
+        registered.describe(name, help, &[], MetricType::Gauge);
+        registered.registry.register_collector(Box::new(Sampled { name, help, read: Box::new(read) }));
     }
 
     /// Like [`Self::sample`], with a gauge for each value of `label`. `read` has to give few values, and the same.
@@ -56,7 +111,9 @@ impl Metrics {
         label: &'static str,
         read: impl Fn() -> Vec<(String, usize)> + Send + Sync + 'static,
     ) {
-        self.registry().register_collector(Box::new(SampledBy { name, help, label, read: Box::new(read) }));
+        let mut registered = self.registered();
+        registered.describe(name, help, &[label], MetricType::Gauge);
+        registered.registry.register_collector(Box::new(SampledBy { name, help, label, read: Box::new(read) }));
     }
 
     /// All metrics, in the text format of `OpenMetrics`.
@@ -65,8 +122,30 @@ impl Metrics {
     /// If a metric cannot be written.
     pub fn text(&self) -> Result<String, fmt::Error> {
         let mut written = String::new();
-        text::encode(&mut written, &self.registry())?;
+        text::encode(&mut written, &self.registered().registry)?;
         Ok(written)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Resource {
+    resource: &'static str,
+}
+
+/// Errors of watches, by resource. Clones count into the same.
+#[derive(Clone, Debug)]
+pub struct WatchErrors(Family<Resource, Counter>);
+
+impl WatchErrors {
+    /// None yet; shown in `metrics` as `sparkbatch_<name>_total`.
+    #[must_use]
+    pub fn new(metrics: &Metrics, name: &str, help: &str) -> Self {
+        Self(metrics.register(name, help, &["resource"], Family::default()))
+    }
+
+    /// A watch of `resource` failed.
+    pub fn failed(&self, resource: &'static str) {
+        self.0.get_or_create(&Resource { resource }).inc();
     }
 }
 

@@ -920,6 +920,21 @@ async fn a_held_request_is_applied_when_released() {
 }
 
 #[tokio::test]
+async fn a_request_can_land_after_its_client_has_given_it_up_and_after_a_later_one() {
+    let server = ApiServer::new();
+    let api = pods(server.client_as("gone"));
+    let late = || Fault::on("create", "pods").land_late(Duration::from_millis(20));
+    server.inject(late().lose_response());
+    assert!(broke(&api.create(&post(), &pod("one")).await));
+    server.inject(late().answer(500));
+    assert_eq!(code(api.create(&post(), &pod("two")).await), 500);
+    assert!(server.list("pods", "").is_empty());
+    api.create(&post(), &pod("three")).await.unwrap();
+    server.kill("gone");
+    server.until("what is late", |server| server.list("pods", "").len() == 3).await;
+}
+
+#[tokio::test]
 async fn someone_else_can_be_faster() {
     let server = ApiServer::new();
     let api = batches(server.client());

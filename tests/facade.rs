@@ -26,6 +26,8 @@ mod logs;
 mod metrics;
 #[path = "facade/openapi.rs"]
 mod openapi;
+#[path = "facade/page.rs"]
+mod page;
 #[path = "facade/proxy_users.rs"]
 mod proxy_users;
 #[path = "facade/reads.rs"]

@@ -53,7 +53,11 @@ fn objects(batch: &SparkBatch, conf_from: &[BTreeMap<String, String>]) -> Value 
             text.lines().collect()
         };
     }
-    json!({ "driver": set.driver, "secret": secret })
+    let mut objects = json!({ "driver": set.driver, "secret": secret });
+    if let Some(group) = set.pod_group {
+        objects["podGroup"] = json!(group);
+    }
+    objects
 }
 
 #[test]
@@ -163,6 +167,99 @@ fn a_batch_with_templates_and_schedulers_becomes_these_objects() {
         "executor": { "podTemplate": { "spec": { "containers": [sidecar("ship-logs")], "dnsPolicy": "ClusterFirst" } } },
     });
     insta::assert_json_snapshot!(objects(&batch("templates", spec), &[]));
+}
+
+#[test]
+fn a_batch_of_volcano_with_the_jmx_exporter_becomes_these_objects() {
+    let spec = json!({
+        "file": "/opt/app.py",
+        "numExecutors": 3,
+        "executorCores": 2,
+        "conf": {
+            "spark.driver.extraJavaOptions": "-Dlevel=info",
+            "spark.kubernetes.executor.annotation.prometheus.io/port": "1234",
+        },
+        "scheduling": { "volcanoQueue": "etl" },
+        "monitoring": { "jmxExporter": { "jar": "/opt/jmx.jar", "configFile": "/opt/spark/conf/jmx.yaml" } },
+        "sparkConfFrom": { "name": "jmx" },
+        "driver": { "priorityClassName": "high", "resources": { "requests": { "cpu": "500m" } } },
+        "executor": { "resources": { "limits": { "cpu": "4", "nvidia.com/gpu": "1" } } },
+    });
+    insta::assert_json_snapshot!(objects(&batch("gang", spec), &[]));
+}
+
+fn annotations(object: &Value) -> Value {
+    object["metadata"]["annotations"].clone()
+}
+
+#[test]
+fn the_servlet_is_announced_where_the_ui_is_and_what_the_batch_says_itself_stays() {
+    let mut spec =
+        json!({ "file": "/a.py", "monitoring": { "prometheusServlet": true }, "conf": { "spark.ui.port": "4050" } });
+    let of = |spec: &Value| objects(&batch("job", spec.clone()), &[]);
+    let plain = of(&spec);
+    let expected = json!({ "prometheus.io/scrape": "true", "prometheus.io/port": "4050", "prometheus.io/path": "/metrics/prometheus/" });
+    assert_eq!(annotations(&plain["driver"]), expected);
+    assert_eq!(annotations(&plain["secret"]["data"]["executor-pod-template.yaml"]), Value::Null);
+    let lines: Vec<&str> =
+        plain["secret"]["data"]["spark.properties"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    for line in [
+        "spark.metrics.conf.*.sink.prometheusServlet.class=org.apache.spark.metrics.sink.PrometheusServlet",
+        "spark.metrics.conf.*.sink.prometheusServlet.path=/metrics/prometheus",
+        "spark.ui.prometheus.enabled=true",
+    ] {
+        assert!(lines.contains(&line), "{line}: {lines:#?}");
+    }
+
+    spec["conf"]["spark.metrics.conf.driver.sink.prometheusServlet.path"] = json!("/own");
+    spec["conf"]["spark.ui.prometheus.enabled"] = json!("false");
+    spec["conf"]["spark.kubernetes.driver.annotation.prometheus.io/scrape"] = json!("false");
+    spec["driver"] = json!({ "annotations": { "prometheus.io/port": "1" } });
+    let own = of(&spec);
+    let expected = json!({ "prometheus.io/scrape": "false", "prometheus.io/port": "1", "prometheus.io/path": "/own/" });
+    assert_eq!(annotations(&own["driver"]), expected);
+    assert!(own["secret"].to_string().contains("spark.ui.prometheus.enabled=false"));
+}
+
+fn refused(spec: Value) -> Vec<String> {
+    let defaults = Defaults { image: Some("spark".into()), ..Defaults::default() };
+    let problems = validate(&batch("job", spec), 1, &[], &defaults).unwrap_err();
+    problems.into_iter().map(|problem| problem.to_string()).collect()
+}
+
+#[test]
+fn metrics_that_could_not_be_served_and_groups_that_could_not_be_placed_are_refused() {
+    let servlet = |conf: Value| json!({ "file": "/a.py", "monitoring": { "prometheusServlet": true }, "conf": conf });
+    for conf in [json!({ "spark.ui.enabled": "false" }), json!({ "spark.ui.port": "0" })] {
+        let problems = refused(servlet(conf));
+        assert!(problems.len() == 1 && problems[0].starts_with("monitoring.prometheusServlet: "), "{problems:?}");
+    }
+    for port in [4040, 7078, 7079] {
+        let exporter = json!({ "jar": "/j.jar", "configFile": "/c.yaml", "port": port });
+        let problems = refused(json!({ "file": "/a.py", "monitoring": { "jmxExporter": exporter } }));
+        assert!(problems.len() == 1 && problems[0].contains("one of Spark's own ports"), "{problems:?}");
+    }
+    let group = |field: &str, value: Value| {
+        let mut spec = json!({ "file": "/a.py", "scheduling": { "volcanoQueue": "etl" } });
+        spec[field] = value;
+        refused(spec)
+    };
+    let odd = group("driver", json!({ "resources": { "requests": { "cpu": "1e1" } } }));
+    assert!(odd[0].starts_with("scheduling.volcanoMinResources: 'cpu'"), "{odd:?}");
+    let other = group("conf", json!({ "spark.kubernetes.executor.scheduler.name": "default-scheduler" }));
+    assert!(other[0].starts_with("conf.spark.kubernetes.executor.scheduler.name: "), "{other:?}");
+}
+
+#[test]
+fn a_pod_group_reserves_what_the_batch_says_and_else_what_its_pods_ask_for() {
+    let group = |scheduling: Value| {
+        let spec = json!({ "file": "/a.jar", "scheduling": scheduling, "dynamicAllocation": { "enabled": true, "minExecutors": 1 } });
+        objects(&batch("job", spec), &[])["podGroup"]["spec"].clone()
+    };
+    let expected = json!({ "minMember": 1, "queue": "q", "minResources": { "cpu": "2", "memory": "2816Mi" } });
+    assert_eq!(group(json!({ "volcanoQueue": "q" })), expected);
+    let own = json!({ "volcanoQueue": "q", "volcanoMinResources": { "cpu": "7" } });
+    assert_eq!(group(own)["minResources"], json!({ "cpu": "7" }));
 }
 
 #[test]

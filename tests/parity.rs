@@ -1,4 +1,4 @@
-//! Driver pods and properties, held against what the real `spark-submit --deploy-mode cluster` of three versions made
+//! Every object that a batch becomes, held against what the real `spark-submit --deploy-mode cluster` of three versions made
 //! of the same batches. `make parity` records it anew.
 #![allow(missing_docs, clippy::panic, clippy::unwrap_used)]
 
@@ -54,9 +54,21 @@ fn sides(case: &Value, recorded: &Value) -> (BTreeMap<String, String>, BTreeMap<
     assert_eq!(args.drain(host..host + 2).collect::<Vec<_>>(), HOST);
     let secret = set.secret.data.as_ref().unwrap();
     let text = String::from_utf8(secret["spark.properties"].0.clone()).unwrap();
-    let mine = json!({ "pod": set.driver, "properties": properties(&text) });
-    let text = recorded["ConfigMap"]["data"]["spark.properties"].as_str().unwrap();
-    let theirs = json!({ "pod": recorded["Pod"], "properties": properties(text) });
+    let (pod, properties_of_mine) = (json!(set.driver), properties(&text));
+    // What is in no pod and in no property: the objects beside them, of one kind under one name on both sides.
+    assert!(set.pod_group.is_none(), "{} has an object that no record has", case["name"]);
+    let mut secret = json!(set.secret);
+    secret["data"].as_object_mut().unwrap().remove("spark.properties");
+    secret["data"]["executor-pod-template.yaml"] = json!("a pod template");
+    let mine = json!({ "pod": pod, "properties": properties_of_mine, "secret": secret });
+    let mut theirs = recorded.clone();
+    let others = theirs.as_object_mut().unwrap();
+    let (pod, mut config) = (others.remove("Pod").unwrap(), others.remove("ConfigMap").unwrap());
+    let text = config["data"].as_object_mut().unwrap().remove("spark.properties").unwrap();
+    others.insert("pod".to_owned(), pod);
+    others.insert("properties".to_owned(), properties(text.as_str().unwrap()));
+    // The Secret stands in the ConfigMap's place.
+    others.insert("secret".to_owned(), config);
     let app_id = set.driver.metadata.labels.as_ref().unwrap()["spark-app-selector"].clone();
     (flat(&mine, &app_id), flat(&theirs, "spark-APP-ID"))
 }

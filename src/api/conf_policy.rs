@@ -88,7 +88,8 @@ const DRIVER_BUILDER_PREFIXES: &[&str] = &[
     "spark.kubernetes.driver.node.selector.",
 ];
 
-/// Prefixes of keys that shape the driver pod, which the builder does not honour, and what to use in their place.
+/// Prefixes of keys that shape the driver pod or what is beside it, which the builder does not honour, and what to use
+/// in their place.
 const HINTS: &[(&str, &str)] = &[
     ("spark.kubernetes.driver.service.annotation.", "there is no Service for the driver"),
     ("spark.kubernetes.driver.service.ip", "there is no Service for the driver"),
@@ -96,6 +97,7 @@ const HINTS: &[(&str, &str)] = &[
     ("spark.kubernetes.driver.secretKeyRef.", "use driver.env with valueFrom.secretKeyRef"),
     ("spark.kubernetes.driver.secrets.", "use volumes and driver.volumeMounts"),
     ("spark.kubernetes.driver.volumes.", "use volumes and driver.volumeMounts"),
+    ("spark.kubernetes.scheduler.volcano.", "use scheduling.volcanoQueue and scheduling.volcanoMinResources"),
     ("spark.kubernetes.kerberos.", "use volumes, driver.volumeMounts and executor.volumeMounts"),
 ];
 
@@ -146,8 +148,9 @@ fn malformed(key: &str) -> Option<String> {
     if key.len() > MAX_KEY_LEN {
         return Some(format!("is longer than {MAX_KEY_LEN} characters"));
     }
-    let valid = |c: char| c.is_ascii_alphanumeric() || "_.-/".contains(c);
-    (!key.chars().all(valid)).then(|| "has a character other than letters, digits, '_', '.', '-' and '/'".to_owned())
+    let valid = |c: char| c.is_ascii_alphanumeric() || "_.-/*".contains(c);
+    (!key.chars().all(valid))
+        .then(|| "has a character other than letters, digits, '_', '.', '-', '/' and '*'".to_owned())
 }
 
 #[cfg(test)]
@@ -167,6 +170,7 @@ mod tests {
     #[case("spark.kubernetes.driver.label.")]
     #[case("spark.kubernetes.driver.other")]
     #[case("spark.kubernetes.kerberos.krb5.path")]
+    #[case("spark.kubernetes.scheduler.volcano.podGroupTemplateFile")]
     #[case("master")]
     #[case("spark.a b")]
     #[case("spark.a\nb")]
@@ -177,6 +181,7 @@ mod tests {
     #[rstest]
     #[case("spark.app.name")]
     #[case("spark.hadoop.fs.cos.mycos.access.key")]
+    #[case("spark.metrics.conf.*.sink.console.period")]
     #[case("spark.kubernetes.driver.label.example.com/team")]
     #[case("spark.kubernetes.driver.request.cores")]
     #[case("spark.kubernetes.driver.scheduler.name")]

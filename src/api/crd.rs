@@ -10,10 +10,10 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 
 use super::SparkBatch;
 use super::conf_policy::{MAX_KEYS, MAX_VALUE_LEN, OWNED_KEYS, OWNED_PREFIXES};
-use super::v1alpha1::MAX_ATTEMPT_RECORDS;
+use super::v1alpha1::{MAX_ATTEMPT_RECORDS, MAX_EXECUTOR_FAILURES};
 
 /// Fields of the spec that may change while a batch exists. Every other one is frozen.
-const MUTABLE_FIELDS: [&str; 3] = ["cancel", "suspend", "ttlSecondsAfterFinished"];
+const MUTABLE_FIELDS: [&str; 4] = ["cancel", "podRetention", "suspend", "ttlSecondsAfterFinished"];
 
 /// The definition of `SparkBatch`, as `sparkbatch crd` prints it.
 ///
@@ -81,28 +81,31 @@ fn check_uris(spec: &mut JSONSchemaProps) {
     });
 }
 
-/// One transition rule per frozen field, so that the API server's answer names the field.
+/// One transition rule for all frozen fields, and a message that names the first that differs.
+///
+/// The API server evaluates it at every write of the status too, where the spec is the same: that is looked at first, as
+/// reading each of some forty fields takes it longer than all the rest of such a write.
 fn freeze(spec: &mut JSONSchemaProps) {
     let required = spec.required.clone().unwrap_or_default();
-    let frozen =
-        spec.properties.iter().flatten().map(|(name, _)| name).filter(|name| !MUTABLE_FIELDS.contains(&name.as_str()));
-    let rules: Vec<_> = frozen
-        .map(|name| {
-            let same = format!("self.{name} == oldSelf.{name}");
-            let rule = if required.contains(name) {
-                same
-            } else {
-                format!("has(self.{name}) == has(oldSelf.{name}) && (!has(self.{name}) || {same})")
-            };
-            ValidationRule {
-                rule,
-                message: Some(format!("{name} is immutable; create another batch")),
-                field_path: Some(format!(".{name}")),
-                ..ValidationRule::default()
-            }
-        })
-        .collect();
-    spec.x_kubernetes_validations.get_or_insert_default().extend(rules);
+    let fields = spec.properties.iter().flatten().map(|(name, _)| name);
+    let (mut same, mut first) = (Vec::new(), Vec::new());
+    for name in fields.filter(|name| !MUTABLE_FIELDS.contains(&name.as_str())) {
+        let (here, before) = (format!("self.{name}"), format!("oldSelf.{name}"));
+        if required.contains(name) {
+            same.push(format!("{here} == {before}"));
+            first.push(format!("{here} != {before} ? '{name}' : "));
+        } else {
+            same.push(format!("has({here}) == has({before}) && (!has({here}) || {here} == {before})"));
+            first.push(format!("has({here}) != has({before}) || (has({here}) && {here} != {before}) ? '{name}' : "));
+        }
+    }
+    spec.x_kubernetes_validations.get_or_insert_default().push(ValidationRule {
+        rule: format!("self == oldSelf || {}", same.join(" && ")),
+        message_expression: Some(format!("({}'the spec') + ' is immutable; create another batch'", first.concat())),
+        // For who reads the definition, and where the expression fails.
+        message: Some(format!("all but {} is immutable; create another batch", MUTABLE_FIELDS.join(", "))),
+        ..ValidationRule::default()
+    });
 }
 
 /// What was cancelled is not started again: its driver may have ended by then.
@@ -167,8 +170,8 @@ pub(super) fn conf_schema(_: &mut SchemaGenerator) -> Schema {
         "additionalProperties": { "type": "string", "maxLength": MAX_VALUE_LEN },
         "x-kubernetes-validations": [
             {
-                "rule": "self.all(k, k.matches('^spark[.][A-Za-z0-9_./-]+$'))",
-                "message": "a conf key must start with 'spark.' and have only letters, digits, '_', '.', '-' and '/'",
+                "rule": "self.all(k, k.matches('^spark[.][A-Za-z0-9_./*-]+$'))",
+                "message": "a conf key must start with 'spark.' and have only letters, digits, '_', '.', '-', '/' and '*'",
             },
             {
                 "rule": format!("self.all(k, !(k in [{}] || {}))", owned.join(", "), prefixed.join(" || ")),
@@ -247,6 +250,25 @@ pub(super) fn attempts_schema(_: &mut SchemaGenerator) -> Schema {
                 "startTime": time,
                 "completionTime": time,
                 "appId": { "type": "string" },
+            },
+        },
+    })
+}
+
+/// Schema of the list of executors that failed.
+pub(super) fn executor_failures_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": MAX_EXECUTOR_FAILURES,
+        "items": {
+            "type": "object",
+            "required": ["podName"],
+            "properties": {
+                "podName": { "type": "string" },
+                "reason": { "type": "string" },
+                "exitCode": { "type": "integer" },
+                "message": { "type": "string" },
+                "time": { "type": "string", "format": "date-time" },
             },
         },
     })

@@ -22,12 +22,12 @@ pub use conditions::{
 pub use crd::crd;
 pub use open::Open;
 pub use phase::{Cause, Phase, Reason};
-pub(crate) use v1alpha1::MAX_ATTEMPT_RECORDS;
 pub use v1alpha1::{
     AttemptRecord, ConfObject, ConfSource, ConfigMapName, ContainerResources, DeadlinesSpec, DriverStatus,
-    DynamicAllocation, ExecutorCounts, Failures, PodSettings, RetrySpec, Scheduling, SparkBatch, SparkBatchSpec,
-    SparkBatchStatus,
+    DynamicAllocation, ExecutorCounts, ExecutorFailure, Failures, JmxExporter, Monitoring, PodRetention, PodSettings,
+    RetrySpec, Scheduling, SparkBatch, SparkBatchSpec, SparkBatchStatus,
 };
+pub(crate) use v1alpha1::{MAX_ATTEMPT_RECORDS, MAX_EXECUTOR_FAILURES};
 
 /// API group of the resource.
 pub const GROUP: &str = "sparkbatch.dev";
@@ -77,6 +77,8 @@ pub const ROLE_EXECUTOR: &str = "executor";
 
 /// Annotation on a `SparkBatch` that was created under an `Idempotency-Key`: a digest of its request under that key.
 pub const ANNOTATION_REQUEST_DIGEST: &str = "sparkbatch.dev/request-digest";
+/// Annotation on a `SparkBatch`: the span of the request that created it, in the form of W3C Trace Context.
+pub const ANNOTATION_TRACEPARENT: &str = "sparkbatch.dev/traceparent";
 
 /// What every name that the REST facade gives starts with; followed by the batch's id.
 pub const FACADE_NAME_PREFIX: &str = "batch-";

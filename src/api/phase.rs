@@ -62,6 +62,8 @@ impl fmt::Display for Phase {
 pub enum Reason {
     /// `spec.suspend` is true; no driver exists.
     Suspended,
+    /// As many batches run in the namespace as may at once.
+    Queued,
     /// A Secret or `ConfigMap` of `spec.confFrom` does not exist, or holds a key that is no Spark conf key.
     ConfUnavailable,
     /// The API server refused the driver pod: a quota, Pod Security, or a missing service account.
@@ -94,7 +96,7 @@ pub enum Reason {
     NameConflict,
     /// `spec.cancel` is true.
     Cancelled,
-    /// The driver ran longer than it may.
+    /// A phase lasted longer than it may.
     DeadlineExceeded,
     /// An attempt failed, and the next one has not started yet.
     RetryBackoff,
@@ -111,8 +113,9 @@ pub enum Cause {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Suspended,
+        Self::Queued,
         Self::ConfUnavailable,
         Self::DriverRefused,
         Self::DriverPending,
@@ -147,6 +150,7 @@ impl Reason {
             | Self::DriverStartTimeout => Some(Cause::Infrastructure),
             Self::DriverExitNonZero | Self::DriverOOMKilled => Some(Cause::Application),
             Self::Suspended
+            | Self::Queued
             | Self::DriverPending
             | Self::DriverRunning
             | Self::DriverSucceeded
@@ -163,6 +167,7 @@ impl Reason {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Suspended => "Suspended",
+            Self::Queued => "Queued",
             Self::ConfUnavailable => "ConfUnavailable",
             Self::DriverRefused => "DriverRefused",
             Self::DriverPending => "DriverPending",

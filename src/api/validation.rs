@@ -4,6 +4,7 @@
 //! resource may have been admitted by an older definition. All problems are reported, not the first.
 
 mod dependencies;
+mod monitoring;
 mod pods;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,11 @@ use std::fmt;
 use super::conf_policy::{self, MAX_KEYS, MAX_VALUE_LEN};
 use super::object_names::is_dns_subdomain;
 use super::{SparkBatchSpec, jvm_size};
+
+/// Longest argument of a program on Linux, in bytes (`MAX_ARG_STRLEN`, less its closing NUL).
+const MAX_ARG_BYTES: usize = 131_071;
+/// What a pod may take of the API server's 1.5 MiB for one object, and of Linux's 2 MiB for a program's arguments.
+const MAX_ARGS_BYTES: usize = 1_000_000;
 
 /// A rule that a spec breaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +52,7 @@ pub fn problems(spec: &SparkBatchSpec) -> Vec<Problem> {
     check_conf(&spec.conf, "conf", &mut problems);
     pods::check(spec, &mut problems);
     dependencies::check(spec, &mut problems);
+    monitoring::check(spec, &mut problems);
     problems
 }
 
@@ -165,6 +172,13 @@ fn check_lengths(spec: &SparkBatchSpec, problems: &mut Vec<Problem>) {
         ("files", &spec.files, 1000, 2048),
         ("archives", &spec.archives, 1000, 2048),
     ];
+    if spec.args.iter().any(|arg| arg.len() > MAX_ARG_BYTES) {
+        let rule = format!("has an entry longer than {MAX_ARG_BYTES} bytes, more than Linux passes to a program");
+        problems.push(Problem::new("args", format!("{rule}; put it into a file")));
+    } else if spec.args.iter().map(String::len).sum::<usize>() > MAX_ARGS_BYTES {
+        let rule = format!("is longer than {MAX_ARGS_BYTES} bytes in all, more than a pod can hold");
+        problems.push(Problem::new("args", format!("{rule}; put it into a file")));
+    }
     for (field, values, count, length) in lists {
         if values.len() > count {
             problems.push(Problem::new(field, format!("has {} entries; at most {count} are allowed", values.len())));
@@ -217,7 +231,7 @@ fn check_sizes(spec: &SparkBatchSpec, problems: &mut Vec<Problem>) {
         ("deadlines.runningSeconds", deadlines.running_seconds, 1..=i32::MAX),
         ("driverCores", spec.driver_cores, 1..=1024),
         ("executorCores", spec.executor_cores, 1..=1024),
-        ("numExecutors", spec.num_executors, 0..=100_000),
+        ("numExecutors", spec.num_executors, 1..=100_000),
         ("ttlSecondsAfterFinished", spec.ttl_seconds_after_finished, 0..=i32::MAX),
     ];
     let dynamic = spec.dynamic_allocation.clone().unwrap_or_default();

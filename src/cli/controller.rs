@@ -2,11 +2,12 @@
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use jiff::SignedDuration;
 
 use super::Failure;
-use crate::controller::{ControllerConfig, Deadlines};
+use crate::api::PodRetention;
+use crate::controller::{ControllerConfig, Deadlines, Limits};
 use crate::lease::{ElectionConfig, Timing};
 use crate::plan::Defaults;
 
@@ -15,15 +16,31 @@ const OWN_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/names
 
 #[derive(Debug, Args)]
 pub(super) struct ControllerArgs {
+    /// Batches of one namespace that may have a driver at once; the others wait in the order of their creation. 0: any
+    /// number.
+    #[arg(long, env = "SPARKBATCH_MAX_ACTIVE_BATCHES", default_value_t = 0, value_name = "N")]
+    max_active_batches: u32,
+    /// The same for one namespace: 'namespace=N', any number of times, or commas between.
+    #[arg(long, env = "SPARKBATCH_MAX_ACTIVE_BATCHES_OF", value_delimiter = ',', value_parser = limit_of, value_name = "NAMESPACE=N")]
+    max_active_batches_of: Vec<(String, u32)>,
+    /// How long a batch may wait for its turn in that order.
+    #[arg(long, env = "SPARKBATCH_QUEUE_TIMEOUT", default_value = "24h")]
+    queue_timeout: SignedDuration,
     /// How long a batch may wait for its driver pod to be created. As --driver-start-timeout if not given.
     #[arg(long, env = "SPARKBATCH_PENDING_TIMEOUT")]
     pending_timeout: Option<SignedDuration>,
     /// How long a driver pod may wait to run, as in '10m' or '90s'.
     #[arg(long, env = "SPARKBATCH_DRIVER_START_TIMEOUT", default_value = "10m")]
     driver_start_timeout: SignedDuration,
-    /// How long a driver may run. Without a limit if not given.
-    #[arg(long, env = "SPARKBATCH_RUNNING_TIMEOUT")]
-    running_timeout: Option<SignedDuration>,
+    /// How long a driver may run. A year, as no phase lasts for ever.
+    #[arg(long, env = "SPARKBATCH_RUNNING_TIMEOUT", default_value = "8760h")]
+    running_timeout: SignedDuration,
+    /// How long a batch stays after its end that does not say so itself. For ever if not given.
+    #[arg(long, env = "SPARKBATCH_TTL_AFTER_FINISHED")]
+    ttl_after_finished: Option<SignedDuration>,
+    /// Which driver pods, and their logs, stay after the end of batches that do not say so themselves.
+    #[arg(long, env = "SPARKBATCH_POD_RETENTION", value_enum, default_value_t)]
+    pod_retention: Retention,
     /// How often a batch without 'retry' is run again that failed for no fault of its application.
     #[arg(long, env = "SPARKBATCH_INFRASTRUCTURE_RETRIES", default_value_t = 0, value_parser = clap::value_parser!(i32).range(0..=100))]
     infrastructure_retries: i32,
@@ -32,6 +49,27 @@ pub(super) struct ControllerArgs {
     concurrency: u16,
     #[command(flatten)]
     election: ElectionArgs,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Retention {
+    /// All.
+    #[default]
+    Always,
+    /// Those of batches that did not succeed.
+    OnFailure,
+    /// None.
+    Never,
+}
+
+impl From<Retention> for PodRetention {
+    fn from(retention: Retention) -> Self {
+        match retention {
+            Retention::Always => Self::Always,
+            Retention::OnFailure => Self::OnFailure,
+            Retention::Never => Self::Never,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -81,16 +119,21 @@ fn random_identity() -> String {
 impl ControllerArgs {
     pub(super) fn config(self, defaults: Defaults) -> Result<ControllerConfig, Failure> {
         let timeouts = [
+            ("--queue-timeout", Some(self.queue_timeout)),
             ("--pending-timeout", self.pending_timeout),
             ("--driver-start-timeout", Some(self.driver_start_timeout)),
-            ("--running-timeout", self.running_timeout),
+            ("--running-timeout", Some(self.running_timeout)),
         ];
         if let Some((flag, _)) = timeouts.iter().find(|(_, time)| time.is_some_and(|time| time <= SignedDuration::ZERO))
         {
             return Err(format!("{flag}: must be longer than nothing").into());
         }
+        if self.ttl_after_finished.is_some_and(|ttl| ttl < SignedDuration::ZERO) {
+            return Err("--ttl-after-finished: must not be negative".into());
+        }
         let own_namespace = std::fs::read_to_string(OWN_NAMESPACE).ok().map(|name| name.trim().to_owned());
         let deadlines = Deadlines {
+            queued: self.queue_timeout,
             pending: self.pending_timeout,
             driver_start: self.driver_start_timeout,
             running: self.running_timeout,
@@ -98,12 +141,24 @@ impl ControllerArgs {
         Ok(ControllerConfig {
             defaults,
             deadlines,
+            limits: Limits {
+                default: self.max_active_batches,
+                by_namespace: self.max_active_batches_of.into_iter().collect(),
+            },
+            ttl_after_finished: self.ttl_after_finished,
+            pod_retention: self.pod_retention.into(),
             infrastructure_retries: self.infrastructure_retries,
             concurrency: self.concurrency,
             election: self.election.config(own_namespace)?,
-            namespaces: Vec::new(),
+            ..ControllerConfig::default()
         })
     }
+}
+
+fn limit_of(text: &str) -> Result<(String, u32), String> {
+    let (namespace, limit) = text.split_once('=').ok_or("write namespace=N")?;
+    let limit = limit.trim().parse().map_err(|_| format!("'{limit}' is no number of batches"))?;
+    Ok((namespace.trim().to_owned(), limit))
 }
 
 #[cfg(test)]
@@ -111,6 +166,28 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+
+    #[test]
+    fn limits_of_namespaces_go_before_the_common_one() {
+        #[derive(Parser)]
+        struct Flags {
+            #[command(flatten)]
+            controller: ControllerArgs,
+        }
+        let limits = |flags: &[&str]| {
+            let flags = Flags::try_parse_from([&["controller"], flags].concat()).map_err(|error| error.to_string())?;
+            Ok::<_, String>(flags.controller.config(Defaults::default()).unwrap().limits)
+        };
+        let given =
+            ["--max-active-batches", "3", "--max-active-batches-of", "a=1,b=0", "--max-active-batches-of", "c=9"];
+        let limits_given = limits(&given).unwrap();
+        let of = ["a", "b", "c", "d"].map(|namespace| limits_given.of(namespace));
+        assert_eq!(of, [Some(1), None, Some(9), Some(3)]);
+        assert_eq!(limits(&[]).unwrap().of("a"), None);
+        for wrong in ["a", "a=", "a=many"] {
+            assert!(limits(&["--max-active-batches-of", wrong]).is_err(), "{wrong}");
+        }
+    }
 
     #[derive(Parser)]
     struct Flags {

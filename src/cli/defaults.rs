@@ -19,14 +19,14 @@ pub(super) struct DefaultsArgs {
     /// Service account of drivers for batches that name none.
     #[arg(long, env = "SPARKBATCH_DRIVER_SERVICE_ACCOUNT", default_value = "spark")]
     driver_service_account: String,
-    /// Spark conf of batches that do not set the key: 'key=value', any number of times, or commas between.
-    #[arg(long, env = "SPARKBATCH_SPARK_CONF", value_delimiter = ',', value_parser = conf_pair)]
-    spark_conf: Vec<(String, String)>,
+    /// Spark conf of batches that do not set the key: 'key=value', any number of times, or each on its line.
+    #[arg(long, env = "SPARKBATCH_SPARK_CONF", value_parser = conf_lines)]
+    spark_conf: Vec<BTreeMap<String, String>>,
 }
 
 impl DefaultsArgs {
     pub(super) fn defaults(self) -> Result<Defaults, Failure> {
-        let conf: BTreeMap<_, _> = self.spark_conf.into_iter().collect();
+        let conf: BTreeMap<_, _> = self.spark_conf.into_iter().flatten().collect();
         let mut problems = Vec::new();
         api::validation::check_conf(&conf, "--spark-conf", &mut problems);
         if let Some(problem) = problems.first() {
@@ -41,9 +41,15 @@ impl DefaultsArgs {
     }
 }
 
-fn conf_pair(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("write key=value")?;
-    Ok((key.trim().to_owned(), value.to_owned()))
+/// Lines and not commas: the values of many keys are lists with commas.
+fn conf_lines(text: &str) -> Result<BTreeMap<String, String>, String> {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines
+        .map(|line| {
+            let (key, value) = line.split_once('=').ok_or_else(|| format!("write key=value, not '{line}'"))?;
+            Ok((key.trim().to_owned(), value.trim().to_owned()))
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -52,16 +58,29 @@ mod tests {
 
     use super::*;
 
-    #[derive(Parser)]
+    #[derive(Debug, Parser)]
     struct Flags {
         #[command(flatten)]
         defaults: DefaultsArgs,
     }
 
+    fn conf(given: &[&str]) -> Result<Defaults, Failure> {
+        let flags = given.iter().flat_map(|conf| ["--spark-conf", conf]);
+        Flags::try_parse_from(["run"].into_iter().chain(flags)).unwrap().defaults.defaults()
+    }
+
     #[test]
     fn default_conf_is_held_against_the_rules_of_conf() {
-        let parse = |conf: &str| Flags::try_parse_from(["run", "--spark-conf", conf]).unwrap().defaults.defaults();
-        assert!(parse("spark.a=b,spark.c=d=e").is_ok());
-        assert!(parse("spark.master=local").unwrap_err().to_string().contains("spark.master"));
+        assert!(conf(&["spark.a=b"]).is_ok());
+        assert!(conf(&["spark.master=local"]).unwrap_err().to_string().contains("spark.master"));
+    }
+
+    #[test]
+    fn default_conf_is_given_by_flags_or_lines_and_its_values_may_be_lists() {
+        let pairs = conf(&["spark.jars.packages=a:b:1,c:d:2", "spark.c=d=e\n\n spark.f = g \n"]).unwrap().conf;
+        let pairs: Vec<_> = pairs.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        assert_eq!(pairs, [("spark.c", "d=e"), ("spark.f", "g"), ("spark.jars.packages", "a:b:1,c:d:2")]);
+        let refused = Flags::try_parse_from(["run", "--spark-conf", "spark.a"]).unwrap_err();
+        assert!(refused.to_string().contains("write key=value, not 'spark.a'"));
     }
 }

@@ -1,13 +1,15 @@
 //! Flags of the REST facade.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use clap::Args;
 
 use super::Failure;
-use crate::api::redaction::{self, Redaction};
+use super::redaction::RedactionArgs;
 use crate::facade::{AuthMode, ExternalUrl, FacadeConfig, HistoryUrl, Limits, ProxyUsers};
 use crate::plan::Defaults;
+use crate::server::TlsFiles;
 
 const HISTORY_HELP: &str = "URL of an application in a Spark history server, for batches that have ended. {app_id}, \
                             {namespace}, {id} and {name} in it stand for the batch's own";
@@ -22,6 +24,13 @@ pub(super) struct FacadeArgs {
     /// Address of the REST API.
     #[arg(long, env = "SPARKBATCH_LISTEN", default_value = "127.0.0.1:8998")]
     listen: SocketAddr,
+    /// File with the certificate of the REST API in PEM, followed by those that lead to its root: HTTPS in place of HTTP.
+    /// Taken up anew when it changes.
+    #[arg(long, env = "SPARKBATCH_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// File with the private key of that certificate, in PEM.
+    #[arg(long, env = "SPARKBATCH_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
     /// Who may call.
     #[arg(long, env = "SPARKBATCH_AUTH", value_enum, default_value = "kubernetes")]
     auth: AuthMode,
@@ -47,10 +56,8 @@ pub(super) struct FacadeArgs {
     /// Refuse every request but GET, HEAD and OPTIONS that has no X-Requested-By header, as Livy's CSRF protection does.
     #[arg(long, env = "SPARKBATCH_REQUIRE_REQUESTED_BY")]
     require_requested_by: bool,
-    /// Regular expression: conf values whose key or text it matches are credentials. They are kept in Secrets and shown
-    /// nowhere.
-    #[arg(long, env = "SPARKBATCH_SECRET_CONF_PATTERN", default_value = redaction::DEFAULT_PATTERN)]
-    secret_conf_pattern: String,
+    #[command(flatten)]
+    redaction: RedactionArgs,
     /// URL by which users reach the REST API, for the links in answers. May have a path, which whatever stands in
     /// front of the REST API takes away.
     #[arg(long, env = "SPARKBATCH_EXTERNAL_URL", value_name = "URL")]
@@ -62,9 +69,9 @@ pub(super) struct FacadeArgs {
 impl FacadeArgs {
     pub(super) fn config(self, defaults: Defaults) -> Result<FacadeConfig, Failure> {
         let rate = self.rate_limit.unwrap_or(if self.auth == AuthMode::None { 0 } else { RATE });
-        let redaction = Redaction::new(&self.secret_conf_pattern);
         Ok(FacadeConfig {
             listen: self.listen,
+            tls: self.tls_cert.zip(self.tls_key).map(|(certificate, key)| TlsFiles { certificate, key }),
             default_namespace: self.default_namespace,
             instance_id_from_namespace_name: self.instance_id_from_namespace_name,
             log_markers: self.log_markers,
@@ -72,7 +79,7 @@ impl FacadeArgs {
             require_requested_by: self.require_requested_by,
             auth: self.auth,
             proxy_users: self.proxy_user,
-            redaction: redaction.map_err(|error| format!("--secret-conf-pattern: {error}"))?,
+            redaction: self.redaction.redaction()?,
             defaults,
             external_url: self.external_url,
             history_url: self.history_url_template,
@@ -111,5 +118,15 @@ mod tests {
     fn who_may_call_is_said_aloud() {
         let config = config(&["--auth", "none", "--proxy-user", "rbac"]);
         assert_eq!((config.auth, config.proxy_users), (AuthMode::None, ProxyUsers::Rbac));
+    }
+
+    #[test]
+    fn a_certificate_comes_with_its_key() {
+        let files = TlsFiles { certificate: "a.crt".into(), key: "a.key".into() };
+        assert_eq!(config(&["--tls-cert", "a.crt", "--tls-key", "a.key"]).tls, Some(files));
+        for (alone, missing) in [("--tls-cert", "--tls-key"), ("--tls-key", "--tls-cert")] {
+            let error = Flags::try_parse_from(["facade", alone, "a"]).err().unwrap().to_string();
+            assert!(error.contains(missing), "{error}");
+        }
     }
 }

@@ -1,14 +1,18 @@
 //! The command line: flags, each of which is an environment variable too, and what each command starts.
 
+mod client;
 mod controller;
+mod convert;
 mod defaults;
 mod facade;
+mod redaction;
 mod render;
 
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use kube::client::ClientBuilder;
@@ -23,7 +27,9 @@ use crate::metrics::{ApiCalls, Metrics};
 use crate::telemetry::{self, LogFormat};
 use crate::{api, shutdown};
 
+use self::client::{ClientCommand, CompletionsArgs};
 use self::controller::ControllerArgs;
+use self::convert::ConvertArgs;
 use self::defaults::DefaultsArgs;
 use self::facade::FacadeArgs;
 use self::render::RenderArgs;
@@ -39,8 +45,22 @@ pub struct Cli {
     command: Command,
 }
 
+/// Spark batches, submitted and looked after with the rights of your kubeconfig.
+#[derive(Debug, Parser)]
+#[command(name = "kubectl sparkbatch", bin_name = "kubectl sparkbatch", version, about, disable_help_subcommand = true)]
+struct Plugin {
+    #[command(subcommand)]
+    command: ClientCommand,
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[command(flatten)]
+    Client(ClientCommand),
+    /// Convert a manifest of kubeflow's `SparkApplication`, and report what has no counterpart.
+    Convert(ConvertArgs),
+    /// Print completions for a shell.
+    Completions(CompletionsArgs),
     /// Run controller and REST facade in one process.
     Run(Box<RunArgs>),
     /// Run the controller.
@@ -119,29 +139,44 @@ impl ProcessArgs {
     }
 }
 
+/// Reads the command line of the process. As `kubectl-sparkbatch`, a plugin of kubectl, it has the clients' commands
+/// alone.
+#[must_use]
+pub fn parse() -> Cli {
+    let is_plugin = std::env::args_os().next().is_some_and(|name| {
+        std::path::Path::new(&name).file_stem().is_some_and(|stem| stem.to_string_lossy().starts_with("kubectl-"))
+    });
+    if is_plugin { Cli { command: Command::Client(Plugin::parse().command) } } else { Cli::parse() }
+}
+
 /// Runs the command.
 ///
 /// # Errors
 /// What the command failed with, in words for the user.
-pub async fn run(cli: Cli) -> Result<(), Failure> {
+pub async fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.command {
-        Command::Render(args) => Ok(std::io::stdout().write_all(args.render()?.as_bytes())?),
-        Command::Crd => print_crd(),
-        Command::Openapi(args) => print_openapi(&args),
+        // Boxed: it is larger than all others together.
+        Command::Client(command) => return Box::pin(command.run()).await,
+        Command::Convert(args) => return args.run(),
+        Command::Completions(args) => args.print(&mut std::io::stdout())?,
+        Command::Render(args) => std::io::stdout().write_all(args.render()?.as_bytes())?,
+        Command::Crd => print_crd()?,
+        Command::Openapi(args) => print_openapi(&args)?,
         Command::Run(args) => {
             let defaults = args.defaults.defaults()?;
             let controller = args.controller.config(defaults.clone())?;
-            serve(args.process, Some(controller), Some(args.facade.config(defaults)?)).await
+            serve(args.process, Some(controller), Some(args.facade.config(defaults)?)).await?;
         }
         Command::Controller(args) => {
             let controller = args.controller.config(args.defaults.defaults()?)?;
-            serve(args.process, Some(controller), None).await
+            serve(args.process, Some(controller), None).await?;
         }
         Command::Facade(args) => {
             let facade = args.facade.config(args.defaults.defaults()?)?;
-            serve(args.process, None, Some(facade)).await
+            serve(args.process, None, Some(facade)).await?;
         }
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn print_crd() -> Result<(), Failure> {
@@ -160,7 +195,18 @@ async fn serve(
     controller: Option<ControllerConfig>,
     facade: Option<FacadeConfig>,
 ) -> Result<(), Failure> {
-    telemetry::init(&process.log_filter, process.log_format)?;
+    let telemetry = telemetry::init(&process.log_filter, process.log_format)?;
+    // Boxed: it is most of what the process does.
+    let served = Box::pin(serve_all(process, controller, facade)).await;
+    telemetry.end().await;
+    served
+}
+
+async fn serve_all(
+    process: ProcessArgs,
+    controller: Option<ControllerConfig>,
+    facade: Option<FacadeConfig>,
+) -> Result<(), Failure> {
     let cancel = shutdown::on_signal()?;
     let config = Config::infer().await?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), api_server = %config.cluster_url, "starting");
@@ -244,11 +290,15 @@ mod tests {
     #[test]
     fn the_command_line_is_valid() {
         Cli::command().debug_assert();
+        Plugin::command().debug_assert();
     }
 
+    /// Not those of people's commands, which scripts give as they give spark-submit's.
     #[test]
-    fn every_flag_is_an_environment_variable_too() {
-        for command in Cli::command().get_subcommands() {
+    fn every_flag_of_a_server_is_an_environment_variable_too() {
+        let of_people = ["submit", "list", "status", "logs", "kill", "ui", "convert", "completions"];
+        let command = Cli::command();
+        for command in command.get_subcommands().filter(|command| !of_people.contains(&command.get_name())) {
             for flag in command.get_arguments().filter(|flag| flag.get_long().is_some_and(|long| long != "help")) {
                 assert!(flag.get_env().is_some(), "{} of {}", flag.get_id(), command.get_name());
             }

@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use super::Failure;
 use super::defaults::DefaultsArgs;
-use crate::api::redaction::{self, Redaction};
+use super::redaction::RedactionArgs;
+use crate::api::redaction::Redaction;
 use crate::api::validation::Problem;
 use crate::api::{GROUP, KIND, SparkBatch, VERSION};
 use crate::plan::{Defaults, Explanation, build, explain, validate};
@@ -25,9 +26,8 @@ pub(super) struct RenderArgs {
     /// Namespace of a batch that names none.
     #[arg(long, short, env = "SPARKBATCH_DEFAULT_NAMESPACE", default_value = "default")]
     namespace: String,
-    /// Regular expression: conf values whose key or text it matches are credentials, and not shown.
-    #[arg(long, env = "SPARKBATCH_SECRET_CONF_PATTERN", default_value = redaction::DEFAULT_PATTERN)]
-    secret_conf_pattern: String,
+    #[command(flatten)]
+    redaction: RedactionArgs,
     #[command(flatten)]
     defaults: DefaultsArgs,
 }
@@ -35,15 +35,14 @@ pub(super) struct RenderArgs {
 impl RenderArgs {
     /// Driver pod, Secret and executor pod template as a stream of YAML documents.
     pub(super) fn render(self) -> Result<String, Failure> {
-        let redaction = Redaction::new(&self.secret_conf_pattern);
-        let redaction = redaction.map_err(|error| format!("--secret-conf-pattern: {error}"))?;
+        let redaction = self.redaction.redaction()?;
         let manifest = read(&self.file).map_err(|error| format!("{}: {error}", self.file))?;
         render(&manifest, &self.namespace, &self.defaults.defaults()?, &redaction)
             .map_err(|error| format!("{}: {error}", self.file).into())
     }
 }
 
-fn read(file: &str) -> std::io::Result<String> {
+pub(super) fn read(file: &str) -> std::io::Result<String> {
     let mut text = String::new();
     if file == "-" {
         std::io::stdin().take(MAX_BYTES).read_to_string(&mut text)?;
@@ -84,12 +83,13 @@ fn document(batch: &SparkBatch, explanation: &Explanation) -> Result<String, Fai
             writeln!(text, "# confFrom: {kind} '{}' is not read here: what it brings is missing below.", object.name)?;
         }
     }
+    let group = explanation.pod_group.iter().map(|group| ("PodGroup of Volcano", group));
     let objects = [
         ("driver pod", &explanation.driver_pod),
         ("its Secret", &explanation.secret),
         ("what Spark makes executor pods from", &explanation.executor_pod_template),
     ];
-    for (title, object) in objects {
+    for (title, object) in group.chain(objects) {
         write!(text, "---\n# {title}\n{}", serde_saphyr::to_string(object)?)?;
     }
     Ok(text)
@@ -119,6 +119,17 @@ mod tests {
         assert_eq!(documents[0]["metadata"]["namespace"], "jobs");
         assert!(text.contains("confFrom: Secret 'keys' is not read here"), "{text}");
         assert!(text.contains("redacted") && !text.contains("hunter22"), "{text}");
+    }
+
+    #[test]
+    fn the_pod_group_of_a_batch_of_volcano_comes_first() {
+        let text = rendered(
+            "apiVersion: sparkbatch.dev/v1alpha1\nkind: SparkBatch\nmetadata: {name: pi}\nspec:\n  file: /pi.py\n  \
+             scheduling: {volcanoQueue: etl}\n",
+        )
+        .unwrap();
+        let first: Value = serde_saphyr::from_str(text.split("---\n").nth(1).unwrap()).unwrap();
+        assert_eq!((&first["kind"], &first["spec"]["queue"]), (&"PodGroup".into(), &"etl".into()));
     }
 
     #[test]

@@ -4,19 +4,23 @@ use kube::runtime::controller::Action;
 
 use super::apply::Started;
 use super::error::Error;
-use super::step::{Step, requested_before};
+use super::step::{Step, may_still_run, requested_before};
 use crate::api::{Phase, Reason, SparkBatchStatus};
 use crate::observe::{DriverFacts, Outcome};
-use crate::spark::AttemptNames;
 
 /// Ends the driver, if there is one, and writes that the batch was killed. A driver that has succeeded has succeeded.
 pub(super) async fn cancel(step: &Step<'_>, status: &SparkBatchStatus) -> Result<Action, Error> {
-    let names = AttemptNames::new(&step.key().1, &step.uid(), step.attempt());
+    let names = step.names(step.attempt());
     match step.objects().driver(&names.driver_pod, &step.uid()).await? {
         Started::Driver(driver) if driver.has_succeeded() => {
             step.follow(status, &driver, requested_before(status)).await
         }
         Started::Driver(driver) if driver.has_ended() => killed(step, status, Some(&driver)).await,
+        Started::Driver(driver) if step.is_overdue(&driver) => {
+            let message = format!("cancelled by spec.cancel; {}", may_still_run(&driver));
+            let outcome = Outcome::new(Phase::Killed, Reason::Cancelled, message);
+            step.write(status, &step.observation(outcome, Some(&driver))).await
+        }
         Started::Driver(driver) => step.end_driver(status, &driver, Reason::Cancelled).await,
         _ => killed(step, status, None).await,
     }

@@ -1,19 +1,24 @@
 //! What every reconciliation works with.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::core::{DeserializeGuard, NamespaceResourceScope};
 use kube::runtime::events::{Recorder, Reporter};
-use kube::runtime::reflector::Store;
+use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, Resource};
+use tokio_util::sync::CancellationToken;
 
 use super::memory::Memory;
 use super::metrics::Counters;
 use super::pods::PodIndex;
-use crate::api::{MANAGER, SparkBatch};
+use super::queue::Queues;
+use crate::api::{MANAGER, PodRetention, SparkBatch};
 use crate::ids::IdAllocator;
 use crate::lease::{ElectionConfig, Leadership};
-use crate::observe::Deadlines;
+use crate::observe::{Deadlines, Limits};
 use crate::plan::Defaults;
+
+/// Kubernetes takes the pods of a node that does not answer away after five minutes.
+const OVERDUE_AFTER: SignedDuration = SignedDuration::from_mins(5);
 
 /// How the controller works.
 #[derive(Clone, Debug)]
@@ -22,14 +27,43 @@ pub struct ControllerConfig {
     pub defaults: Defaults,
     /// How long batches may stay in each phase that do not say so themselves.
     pub deadlines: Deadlines,
+    /// How long after the end of its grace period a driver pod that was deleted may still be there without a word.
+    pub overdue_after: SignedDuration,
+    /// How long batches stay after their end that do not say so themselves; for ever where it is `None`.
+    pub ttl_after_finished: Option<SignedDuration>,
+    /// Which driver pods stay after the end of batches that do not say so themselves.
+    pub pod_retention: PodRetention,
     /// Retries of failures that are not the application's, for batches that name none.
     pub infrastructure_retries: i32,
+    /// How many batches of a namespace may have a driver at once.
+    pub limits: Limits,
     /// Batches that are worked on at once.
     pub concurrency: u16,
     /// How replicas elect who acts; without it, this process does.
     pub election: Option<ElectionConfig>,
     /// Namespaces to work in; all if empty.
     pub namespaces: Vec<String>,
+    /// What tells the time: [`Timestamp::now`], but for a simulation. What only measures goes by tokio's time.
+    pub clock: fn() -> Timestamp,
+}
+
+/// A controller that is alone, and limits nothing.
+impl Default for ControllerConfig {
+    fn default() -> Self {
+        Self {
+            defaults: Defaults::default(),
+            deadlines: Deadlines::default(),
+            overdue_after: OVERDUE_AFTER,
+            ttl_after_finished: None,
+            pod_retention: PodRetention::Always,
+            infrastructure_retries: 0,
+            limits: Limits::default(),
+            concurrency: 32,
+            election: None,
+            namespaces: Vec::new(),
+            clock: Timestamp::now,
+        }
+    }
 }
 
 /// A batch as it was read: one that cannot be understood does not stop the watch of the others.
@@ -56,16 +90,24 @@ pub(super) struct Context {
     pub(super) batches: Store<GuardedBatch>,
     pub(super) pods: PodIndex,
     pub(super) memory: Memory,
+    pub(super) queues: Queues,
     pub(super) recorder: Recorder,
+    /// Whether the process is shutting down.
+    pub(super) cancel: CancellationToken,
 }
 
 impl Context {
-    pub(super) fn new(process: Process, scope: Option<String>, batches: Store<GuardedBatch>) -> Self {
+    pub(super) fn new(
+        process: Process,
+        scope: Option<String>,
+        batches: Store<GuardedBatch>,
+        cancel: CancellationToken,
+    ) -> Self {
         let Process { client, ids, leadership, config, counters } = process;
         let reporter = Reporter { controller: MANAGER.to_owned(), instance: None };
         let recorder = Recorder::new(client.clone(), reporter);
-        let (pods, memory) = (PodIndex::default(), Memory::default());
-        Self { scope, client, ids, leadership, config, counters, batches, pods, memory, recorder }
+        let (pods, memory, queues) = (PodIndex::default(), Memory::default(), Queues::new(config.limits.clone()));
+        Self { scope, client, ids, leadership, config, counters, batches, pods, memory, queues, recorder, cancel }
     }
 
     /// What is watched: one namespace, or all.
@@ -85,6 +127,11 @@ impl Context {
         self.batches.wait_until_ready().await.is_ok() && self.pods.wait_until_ready().await
     }
 
+    /// Whether the cache has this batch still; another of its name is none.
+    pub(super) fn knows(&self, batch: &GuardedBatch) -> bool {
+        self.batches.get(&ObjectRef::from_obj(batch)).is_some_and(|known| known.meta().uid == batch.meta().uid)
+    }
+
     /// The highest batch id that is known of in a namespace; 0 if none is.
     pub(super) fn highest_id(&self, namespace: &str) -> i32 {
         let batches = self.batches.state_filter(|batch| batch.meta().namespace.as_deref() == Some(namespace));
@@ -92,8 +139,7 @@ impl Context {
     }
 
     /// The time, asked for in one place.
-    #[expect(clippy::unused_self, reason = "the clock belongs to the context")]
     pub(super) fn now(&self) -> Timestamp {
-        Timestamp::now()
+        (self.config.clock)()
     }
 }

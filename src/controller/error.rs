@@ -3,6 +3,8 @@
 use kube::core::response::Status;
 use thiserror::Error;
 
+use crate::ids::IdError;
+
 #[derive(Debug, Error)]
 pub(super) enum Error {
     /// The API server could not be asked, or did not do what was asked.
@@ -15,6 +17,9 @@ pub(super) enum Error {
     /// The API server took too long.
     #[error("no answer within {0} seconds")]
     Timeout(u64),
+    /// There is no id for the batch yet.
+    #[error("no id for the batch yet: {0}")]
+    NoId(#[from] IdError),
     /// Another replica leads, or may do so soon.
     #[error("this replica does not lead")]
     NotLeading,
@@ -35,6 +40,7 @@ impl Error {
             Self::Api { source: kube::Error::Api(_), .. } => "api",
             Self::Api { .. } => "connection",
             Self::Timeout(_) => "timeout",
+            Self::NoId(_) => "no_id",
             Self::NotLeading => "not_leading",
             Self::Changed(_) => "changed",
             Self::Json(_) => "internal",
@@ -59,12 +65,16 @@ impl<T> During<T> for Result<T, kube::Error> {
 }
 
 /// That what was to be deleted is gone is what was wanted: 404, or 409 where another object has its name by now,
-/// which the precondition on the uid saved.
+/// which the precondition on the uid saved. Another 409 is a race with some other write: it is still there.
 pub(super) fn ignore_absent<T>(deleted: Result<T, kube::Error>) -> Result<(), kube::Error> {
     match deleted {
-        Err(error) if api_status(&error).is_some_and(|status| matches!(status.code, 404 | 409)) => Ok(()),
+        Err(error) if api_status(&error).is_some_and(is_absent) => Ok(()),
         deleted => deleted.map(|_| ()),
     }
+}
+
+fn is_absent(status: &Status) -> bool {
+    status.code == 404 || status.code == 409 && status.message.contains("UID in precondition")
 }
 
 /// The API server's own answer, if it gave one.

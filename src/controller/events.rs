@@ -2,16 +2,29 @@
 
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Resource as _;
 use kube::runtime::events::{Event, EventType};
 
 use super::context::Context;
-use crate::api::{Phase, Reason, SparkBatch, SparkBatchStatus};
+use crate::api::{Phase, Reason, SparkBatch, SparkBatchStatus, text};
 
 /// Longest note that the API takes, in bytes.
 const MAX_NOTE: usize = 1024;
+/// Reasons that no Event tells of: the driver's pod waits, as any does, and runs.
+const UNTOLD: [Reason; 2] = [Reason::DriverPending, Reason::DriverRunning];
+/// Reason of the Event of a driver pod that was created.
+const DRIVER_CREATED: &str = "DriverCreated";
+/// Reason of the Event of a batch that another version wrote.
+pub(super) const UNREADABLE: &str = "Unreadable";
 /// How long a batch waits for its Event to be taken.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Every reason that an Event may have.
+pub fn event_reasons() -> impl Iterator<Item = &'static str> {
+    let of_batches = Reason::ALL.into_iter().filter(|reason| !UNTOLD.contains(reason)).map(Reason::as_str);
+    of_batches.chain([DRIVER_CREATED, UNREADABLE])
+}
 
 /// Tells of the step from `before` to `after`. That an Event cannot be written never stops a batch.
 ///
@@ -24,8 +37,12 @@ pub(super) async fn publish(
     after: &SparkBatchStatus,
 ) {
     let Some(event) = event_for(before, after) else { return };
-    let reference = batch.object_ref(&());
-    match tokio::time::timeout(PATIENCE, context.recorder.publish(&event, &reference)).await {
+    send(context, &batch.object_ref(&()), event).await;
+}
+
+/// Writes an Event.
+pub(super) async fn send(context: &Context, reference: &ObjectReference, event: Event) {
+    match tokio::time::timeout(PATIENCE, context.recorder.publish(&event, reference)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(%error, "an Event could not be written"),
         Err(_) => tracing::warn!("an Event could not be written in time"),
@@ -37,18 +54,25 @@ fn event_for(before: &SparkBatchStatus, after: &SparkBatchStatus) -> Option<Even
     if before.phase == after.phase && before.reason == after.reason {
         return None;
     }
+    let is_created =
+        after.phase == Phase::Starting && reason == Reason::DriverPending && before.phase == Phase::Pending;
+    if UNTOLD.contains(&reason) && !is_created {
+        return None;
+    }
     let driver = after.driver.as_ref().map(|driver| driver.pod_name.as_str()).unwrap_or_default();
     let (type_, action, name, note) = match after.phase {
         // Told with its end.
         Phase::Pending | Phase::Starting if reason == Reason::Cancelled => return None,
-        Phase::Starting if reason == Reason::DriverPending && before.phase != Phase::Pending => return None,
-        Phase::Starting if reason == Reason::DriverPending => {
-            (EventType::Normal, "Start", "DriverCreated", format!("created driver pod {driver}"))
+        Phase::Starting if is_created => {
+            (EventType::Normal, "Start", DRIVER_CREATED, format!("created driver pod {driver}"))
         }
         Phase::Running => return None,
         Phase::Succeeded => (EventType::Normal, "Finish", reason.as_str(), format!("driver pod {driver} succeeded")),
         Phase::Pending if reason == Reason::Suspended => {
             (EventType::Normal, "Suspend", reason.as_str(), "no pods while spec.suspend is true".to_owned())
+        }
+        Phase::Pending if reason == Reason::Queued => {
+            (EventType::Normal, "Queue", reason.as_str(), after.message.clone().unwrap_or_default())
         }
         Phase::Pending if reason == Reason::RetryBackoff => {
             (EventType::Warning, "Retry", reason.as_str(), after.message.clone().unwrap_or_default())
@@ -59,13 +83,13 @@ fn event_for(before: &SparkBatchStatus, after: &SparkBatchStatus) -> Option<Even
         Phase::Killed => (EventType::Normal, "Cancel", reason.as_str(), after.message.clone().unwrap_or_default()),
         Phase::Failed => (EventType::Warning, "Finish", reason.as_str(), after.message.clone().unwrap_or_default()),
     };
-    let note = Some(note).filter(|note| !note.is_empty()).map(|note| cut(&note));
-    Some(Event { type_, reason: name.to_owned(), note, action: action.to_owned(), secondary: None })
+    Some(event(type_, action, name, &note))
 }
 
-fn cut(note: &str) -> String {
-    let end = (0..=note.len().min(MAX_NOTE)).rev().find(|&end| note.is_char_boundary(end)).unwrap_or(0);
-    note[..end].to_owned()
+/// An Event whose reason is one of [`event_reasons`].
+pub(super) fn event(type_: EventType, action: &str, reason: &'static str, note: &str) -> Event {
+    let note = Some(note).filter(|note| !note.is_empty()).map(|note| text::cut(note, MAX_NOTE));
+    Event { type_, reason: reason.to_owned(), note, action: action.to_owned(), secondary: None }
 }
 
 #[cfg(test)]
@@ -106,6 +130,16 @@ mod tests {
             (Phase::Killed, Reason::Cancelled),
         ];
         assert_eq!(told(&steps), ["DriverCreated", "Cancelled"]);
+    }
+
+    #[test]
+    fn no_step_has_an_event_of_another_reason() {
+        let statuses = || Phase::ALL.into_iter().flat_map(|phase| Reason::ALL.map(|reason| status(phase, reason)));
+        for (before, after) in statuses().flat_map(|before| statuses().map(move |after| (before.clone(), after))) {
+            if let Some(event) = event_for(&before, &after) {
+                assert!(event_reasons().any(|reason| reason == event.reason), "{before:?} {after:?}");
+            }
+        }
     }
 
     #[test]

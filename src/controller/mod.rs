@@ -5,8 +5,9 @@
 //! # RBAC needed
 //! `sparkbatches` get, list, watch, delete; `sparkbatches/status` patch; `sparkbatches/finalizers` update (to own
 //! pods under `OwnerReferencesPermissionEnforcement`); `pods` get, list, watch, create, delete, deletecollection;
-//! `secrets` get, create, delete; `configmaps` get, create, update; `events` (events.k8s.io) create, patch; and for
-//! the election `leases` ([`crate::lease`]). With [`ControllerConfig::namespaces`], Roles in these give all of it.
+//! `secrets` get, create, delete; `configmaps` get, create, update; `events` (events.k8s.io) create, patch; for
+//! batches of Volcano `podgroups` (scheduling.volcano.sh) get, create, delete; and for the election `leases`
+//! ([`crate::lease`]). With [`ControllerConfig::namespaces`], Roles in these give all of it.
 
 mod apply;
 mod cancel;
@@ -18,15 +19,18 @@ mod finish;
 mod memory;
 mod metrics;
 mod pods;
+mod queue;
 mod reconcile;
 mod retry;
 mod start;
 mod step;
+mod unreadable;
+mod wait;
 mod watches;
 
 use std::sync::Arc;
 
-use futures::{StreamExt as _, future, stream};
+use futures::{FutureExt as _, StreamExt as _, future, stream};
 use kube::Client;
 use kube::runtime::controller::{Config, Error as ApplierError};
 use kube::runtime::reflector::store::Writer;
@@ -35,11 +39,12 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::context::ControllerConfig;
 use self::context::{Context, GuardedBatch, Process};
+pub use self::events::event_reasons;
 use self::metrics::Counters;
 use crate::ids::IdAllocator;
 use crate::lease;
 use crate::metrics::Metrics;
-pub use crate::observe::Deadlines;
+pub use crate::observe::{Deadlines, Limits};
 
 /// Runs until `cancel` is cancelled, and then until the reconciliations in flight are done; what this process leads,
 /// it lets go of after them. `ready` is called once the caches are filled, whether it leads or not.
@@ -62,10 +67,10 @@ pub async fn run(
         .into_iter()
         .map(|scope| {
             let (batches, cache) = reflector::store();
-            (Arc::new(Context::new(process.clone(), scope, batches)), cache)
+            (Arc::new(Context::new(process.clone(), scope, batches, cancel.clone())), cache)
         })
         .unzip();
-    metrics::sample(metrics, &process.leadership, contexts.iter().map(|context| context.batches.clone()).collect());
+    metrics::sample(metrics, &process.leadership, &contexts);
     let done = CancellationToken::new();
     let controls = contexts.iter().zip(caches).map(|(context, cache)| control(context, cache, cancel.clone()));
     let work = async {
@@ -89,9 +94,10 @@ pub async fn run(
 
 async fn control(context: &Arc<Context>, cache: Writer<GuardedBatch>, cancel: CancellationToken) {
     let changes = stream::select(watches::batches(context, cache), watches::pods(context));
-    let requests = stream::select(changes, watches::takeovers(context));
+    let turns = stream::select(watches::takeovers(context), watches::turns(context));
+    let requests = stream::select(changes, turns);
     // The queue's end starts the applier's own shutdown, which finishes what runs.
-    let queue = Box::pin(requests.take_until(cancel.cancelled_owned()));
+    let queue = Box::pin(requests.take_until(cancel.clone().cancelled_owned()));
     let results = applier(
         |batch, context| Box::pin(reconcile::reconcile(batch, context)),
         reconcile::error_policy,
@@ -100,16 +106,27 @@ async fn control(context: &Arc<Context>, cache: Writer<GuardedBatch>, cancel: Ca
         queue,
         Config::default().concurrency(context.config.concurrency),
     );
-    results
-        .for_each(|result| async {
+    let done = results.for_each(|result| async {
             match result {
                 Ok(_) => {}
                 Err(ApplierError::ObjectNotFound(object)) => tracing::debug!(%object, "batch is gone"),
                 Err(ApplierError::ReconcilerFailed(error, object)) => {
-                    tracing::warn!(%object, category = error.category(), %error, "reconciliation failed; it is tried again");
+                    let (namespace, name) = (object.namespace.as_deref(), &object.name);
+                    tracing::warn!(namespace, name, category = error.category(), %error, "reconciliation failed; it is tried again");
                 }
                 Err(error) => tracing::error!(%error, "the controller's queue failed"),
             }
-        })
-        .await;
+        });
+    // Until the cache is filled nothing has begun; once the watches have ended, nothing fills it any more.
+    let unfilled = async {
+        cancel.cancelled().await;
+        if context.batches.wait_until_ready().now_or_never().is_some() {
+            future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = done => {}
+        () = unfilled => {}
+    }
 }

@@ -1,15 +1,18 @@
 //! The pods of every batch, reduced at once to what decides: a driver's facts, an executor's state.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use kube::runtime::watcher::Event;
 use tokio::sync::watch;
 
-use crate::api::{ExecutorCounts, LABEL_ATTEMPT, LABEL_BATCH, LABEL_SPARK_ROLE, ROLE_DRIVER, ROLE_EXECUTOR};
-use crate::observe::{DriverFacts, ExecutorState, driver_facts, executor_state};
+use crate::api::{
+    ExecutorCounts, ExecutorFailure, LABEL_ATTEMPT, LABEL_BATCH, LABEL_SPARK_ROLE, MAX_EXECUTOR_FAILURES, ROLE_DRIVER,
+    ROLE_EXECUTOR, Reason,
+};
+use crate::observe::{DriverFacts, ExecutorState, driver_facts, executor_failure, executor_state, executor_wait};
 
 /// Namespace and name of a batch.
 pub(super) type BatchKey = (String, String);
@@ -30,12 +33,16 @@ struct State {
 struct BatchPods {
     drivers: HashMap<String, DriverFacts>,
     executors: HashMap<String, ExecutorFacts>,
+    /// The last failures of executors, most of which are gone by now.
+    failures: Vec<(i32, ExecutorFailure)>,
 }
 
 struct ExecutorFacts {
     attempt: Option<i32>,
     state: ExecutorState,
     deleted: bool,
+    /// Why it waits, where that is known.
+    wait: Option<Box<(Reason, String)>>,
 }
 
 impl Default for PodIndex {
@@ -62,7 +69,13 @@ impl PodIndex {
             Event::InitDone => {
                 let listed = std::mem::take(&mut state.listing);
                 let before = std::mem::replace(&mut state.current, listed);
-                let touched: HashSet<_> = before.into_keys().chain(state.current.keys().cloned()).collect();
+                for (key, pods) in &mut state.current {
+                    let known = before.get(key).map(|pods| &pods.failures[..]).unwrap_or_default();
+                    for (attempt, failure) in known {
+                        pods.remember(*attempt, failure.clone());
+                    }
+                }
+                let touched: BTreeSet<_> = before.into_keys().chain(state.current.keys().cloned()).collect();
                 self.ready.send_replace(true);
                 touched.into_iter().collect()
             }
@@ -78,13 +91,26 @@ impl PodIndex {
         self.read().current.get(batch)?.drivers.get(pod_name).cloned()
     }
 
-    /// Drivers of the batch with this uid that have not ended and that nobody has deleted.
-    pub(super) fn live_drivers(&self, batch: &BatchKey, uid: &str) -> Vec<DriverFacts> {
-        let is_live =
-            |driver: &&DriverFacts| driver.owner_uid.as_deref() == Some(uid) && !driver.deleted && !driver.has_ended();
+    /// Drivers of the batch with this uid that have not ended, deleted or not.
+    pub(super) fn drivers_at_work(&self, batch: &BatchKey, uid: &str) -> Vec<DriverFacts> {
+        let mut drivers = self.drivers(batch, uid);
+        drivers.retain(|driver| !driver.has_ended());
+        drivers
+    }
+
+    /// Drivers of the batch with this uid, of all attempts.
+    pub(super) fn drivers(&self, batch: &BatchKey, uid: &str) -> Vec<DriverFacts> {
         let state = self.read();
         let drivers = state.current.get(batch).into_iter().flat_map(|pods| pods.drivers.values());
-        drivers.filter(is_live).cloned().collect()
+        drivers.filter(|driver| driver.owner_uid.as_deref() == Some(uid)).cloned().collect()
+    }
+
+    /// Uids of the owners of drivers that have not ended, deleted or not.
+    pub(super) fn owners_at_work(&self, batch: &BatchKey) -> HashSet<Arc<str>> {
+        let state = self.read();
+        let drivers = state.current.get(batch).into_iter().flat_map(|pods| pods.drivers.values());
+        let at_work = drivers.filter(|driver| !driver.has_ended());
+        at_work.filter_map(|driver| driver.owner_uid.as_deref().map(Arc::from)).collect()
     }
 
     /// Executors of an attempt by state, with `requested` as it is given.
@@ -101,6 +127,22 @@ impl PodIndex {
             } += 1;
         }
         counts
+    }
+
+    /// The last executors of an attempt that failed while its driver was at work.
+    pub(super) fn executor_failures(&self, batch: &BatchKey, attempt: i32) -> Vec<ExecutorFailure> {
+        let state = self.read();
+        let failures = state.current.get(batch).into_iter().flat_map(|pods| &pods.failures);
+        failures.filter(|(of, _)| *of == attempt).map(|(_, failure)| failure.clone()).collect()
+    }
+
+    /// Why an executor of an attempt waits: the first by name of those of which a cause is known.
+    pub(super) fn executor_wait(&self, batch: &BatchKey, attempt: i32) -> Option<(Reason, String)> {
+        let state = self.read();
+        let executors = state.current.get(batch)?.executors.iter();
+        let waiting = executors.filter(|(_, executor)| executor.attempt == Some(attempt) && executor.wait.is_some());
+        let (_, first) = waiting.min_by_key(|(name, _)| *name)?;
+        first.wait.as_deref().cloned()
     }
 
     /// Whether an executor of the batch is at work that nobody has deleted.
@@ -120,6 +162,31 @@ impl PodIndex {
     }
 }
 
+impl BatchPods {
+    fn remember(&mut self, attempt: i32, failure: ExecutorFailure) {
+        if self.failures.iter().any(|(_, known)| known.pod_name == failure.pod_name) {
+            return;
+        }
+        self.failures.push((attempt, failure));
+        self.failures.sort_by_key(|(attempt, failure)| (*attempt, failure.time));
+        self.failures.drain(..self.failures.len().saturating_sub(MAX_EXECUTOR_FAILURES));
+    }
+
+    /// Remembers that an executor failed, if it did, and not for the end of its driver.
+    fn note_failure(&mut self, pod: &Pod) {
+        let Some(attempt) = attempt_of(pod) else { return };
+        let is_at_work =
+            |driver: &DriverFacts| driver.attempt == Some(attempt) && !driver.deleted && !driver.has_ended();
+        if let Some(failure) = executor_failure(pod).filter(|_| self.drivers.values().any(is_at_work)) {
+            self.remember(attempt, failure);
+        }
+    }
+}
+
+fn attempt_of(pod: &Pod) -> Option<i32> {
+    pod.labels().get(LABEL_ATTEMPT)?.parse().ok()
+}
+
 fn key_of(pod: &Pod) -> Option<BatchKey> {
     Some((pod.namespace()?, pod.labels().get(LABEL_BATCH)?.clone()))
 }
@@ -132,11 +199,14 @@ fn insert(batches: &mut HashMap<BatchKey, BatchPods>, pod: &Pod) -> Option<Batch
         }
         Some(ROLE_EXECUTOR) => {
             let facts = ExecutorFacts {
-                attempt: pod.labels().get(LABEL_ATTEMPT).and_then(|attempt| attempt.parse().ok()),
+                attempt: attempt_of(pod),
                 state: executor_state(pod),
                 deleted: pod.metadata.deletion_timestamp.is_some(),
+                wait: executor_wait(pod).map(Box::new),
             };
-            batches.entry(key.clone()).or_default().executors.insert(pod.name_any(), facts);
+            let pods = batches.entry(key.clone()).or_default();
+            pods.executors.insert(pod.name_any(), facts);
+            pods.note_failure(pod);
         }
         _ => return None,
     }
@@ -147,7 +217,10 @@ fn remove(batches: &mut HashMap<BatchKey, BatchPods>, pod: &Pod) -> Option<Batch
     let key = key_of(pod)?;
     let pods = batches.get_mut(&key)?;
     pods.drivers.remove(&pod.name_any());
-    pods.executors.remove(&pod.name_any());
+    if pods.executors.remove(&pod.name_any()).is_some() {
+        // It may have ended since it was last told of.
+        pods.note_failure(pod);
+    }
     if pods.drivers.is_empty() && pods.executors.is_empty() {
         batches.remove(&key);
     }
@@ -187,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_live_driver_is_the_batchs_own_and_has_not_ended() {
+    fn a_driver_at_work_has_not_ended_and_is_its_owners() {
         let index = PodIndex::default();
         let owner = |uid| json!([{ "apiVersion": "v1", "kind": "k", "name": "b", "uid": uid, "controller": true }]);
         for (name, uid, phase) in [("d1", "u", "Running"), ("d2", "u", "Failed"), ("d3", "other", "Running")] {
@@ -195,8 +268,58 @@ mod tests {
             driver.metadata.owner_references = serde_json::from_value(owner(uid)).unwrap();
             index.apply(&Event::Apply(driver));
         }
-        let names: Vec<_> = index.live_drivers(&key(), "u").into_iter().map(|driver| driver.pod_name).collect();
-        assert_eq!(names, ["d1"]);
+        let mut names: Vec<_> = index.drivers(&key(), "u").into_iter().map(|driver| driver.pod_name).collect();
+        names.sort();
+        assert_eq!(names, ["d1", "d2"]);
+        assert_eq!(index.owners_at_work(&key()), HashSet::from(["u".into(), "other".into()]));
+    }
+
+    fn driver(state: &serde_json::Value) -> Pod {
+        let mut driver = pod("d", ROLE_DRIVER, "Running");
+        driver.status = serde_json::from_value(state.clone()).unwrap();
+        driver
+    }
+
+    fn failed(name: &str, second: u32) -> Pod {
+        let mut failed = pod(name, ROLE_EXECUTOR, "Failed");
+        let state = json!({ "terminated": { "exitCode": 52, "finishedAt": format!("2026-01-01T00:00:{second:02}Z") } });
+        failed.status = serde_json::from_value(json!({ "phase": "Failed", "containerStatuses": [{ "state": state,
+            "name": "spark-kubernetes-executor", "ready": false, "restartCount": 0, "image": "", "imageID": "" }] }))
+        .unwrap();
+        failed
+    }
+
+    fn failures(index: &PodIndex) -> Vec<String> {
+        index.executor_failures(&key(), 1).into_iter().map(|failure| failure.pod_name).collect()
+    }
+
+    #[test]
+    fn failures_of_executors_outlive_their_pods_and_a_listing_and_go_with_the_batch() {
+        let index = PodIndex::default();
+        index.apply(&Event::Apply(driver(&json!({ "phase": "Running" }))));
+        for n in 0..7 {
+            // Of the last, nothing but its deletion tells.
+            let name = format!("e{n}");
+            index.apply(&Event::Apply(if n == 6 { pod(&name, ROLE_EXECUTOR, "Running") } else { failed(&name, n) }));
+            index.apply(&Event::Delete(failed(&name, n)));
+        }
+        assert_eq!(failures(&index), ["e2", "e3", "e4", "e5", "e6"]);
+        index.apply(&Event::Init);
+        index.apply(&Event::InitApply(driver(&json!({ "phase": "Running" }))));
+        index.apply(&Event::InitApply(failed("e7", 7)));
+        index.apply(&Event::InitDone);
+        assert_eq!(failures(&index), ["e3", "e4", "e5", "e6", "e7"]);
+        index.apply(&Event::Delete(failed("e7", 7)));
+        index.apply(&Event::Delete(driver(&json!({ "phase": "Running" }))));
+        assert!(index.read().current.is_empty());
+    }
+
+    #[test]
+    fn an_executor_that_fails_after_its_driver_is_none_that_failed() {
+        let index = PodIndex::default();
+        index.apply(&Event::Apply(driver(&json!({ "phase": "Failed" }))));
+        index.apply(&Event::Apply(failed("e", 1)));
+        assert!(failures(&index).is_empty());
     }
 
     #[test]

@@ -9,11 +9,12 @@ use super::error::Error;
 use super::start;
 use super::step::{Step, time_until};
 use crate::api::{Reason, SparkBatchStatus};
-use crate::spark::AttemptNames;
+use crate::spark::app_id;
 
 /// Starts the attempt once its time has come and no driver of the one before can run any more.
 pub(super) async fn start_at(step: &Step<'_>, status: &SparkBatchStatus, at: Timestamp) -> Result<Action, Error> {
-    let is_over = end_previous(step).await?;
+    // What is in the queue has found that it is over.
+    let is_over = status.reason == Some(Reason::Queued) || end_previous(step).await?;
     let now = step.context.now();
     if now < at {
         return Ok(Action::requeue(time_until(at, now)));
@@ -31,8 +32,7 @@ pub(super) async fn start_at(step: &Step<'_>, status: &SparkBatchStatus, at: Tim
 /// is over. A pod on a node that does not answer may run until it is gone, though it is deleted.
 pub(super) async fn end_previous(step: &Step<'_>) -> Result<bool, Error> {
     let (objects, uid, previous) = (step.objects(), step.uid(), step.attempt() - 1);
-    let names = |attempt| AttemptNames::new(&step.key().1, &uid, attempt);
-    let is_there = match objects.driver(&names(previous).driver_pod, &uid).await? {
+    let is_there = match objects.driver(&step.names(previous).driver_pod, &uid).await? {
         Started::Driver(driver) if !driver.has_ended() => {
             if !driver.deleted {
                 objects.delete_driver(&driver.pod_name, &driver.pod_uid).await?;
@@ -42,11 +42,18 @@ pub(super) async fn end_previous(step: &Step<'_>) -> Result<bool, Error> {
         Started::Driver(_) => true,
         _ => false,
     };
-    objects.delete_executors(&step.key(), Some(previous)).await?;
-    // Where the pod is gone, its Secret alone bars an operator with an old cache from starting that attempt again: it
-    // stays for one attempt more.
-    for attempt in [Some(previous - 1), is_there.then_some(previous)].into_iter().flatten().filter(|n| *n > 0) {
-        objects.delete_secret(&names(attempt).conf_secret).await?;
-    }
+    objects.delete_executors(&[app_id(&uid, previous)]).await?;
+    step.delete_pod_group(previous).await?;
+    delete_secrets(step, previous, is_there).await?;
     Ok(true)
+}
+
+/// Deletes the Secrets that are not needed after `ended`, the last attempt that is over. Where its pod is gone, its Secret
+/// bars an operator with an old cache from starting that attempt again, beside the look at the batch: it stays for one
+/// attempt more.
+pub(super) async fn delete_secrets(step: &Step<'_>, ended: i32, is_pod_there: bool) -> Result<(), Error> {
+    for attempt in [Some(ended - 1), is_pod_there.then_some(ended)].into_iter().flatten().filter(|n| *n > 0) {
+        step.objects().delete_secret(&step.names(attempt).conf_secret).await?;
+    }
+    Ok(())
 }

@@ -4,17 +4,17 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use kube::runtime::controller::Action;
+use tokio::time::Instant;
 
 use super::apply::{Refusal, Started};
 use super::dereference::conf_from;
 use super::error::Error;
-use super::retry::end_previous;
+use super::retry::{delete_secrets, end_previous};
 use super::step::{Step, requested_before};
 use crate::api::validation::problems;
 use crate::api::{Phase, Reason, SparkBatchStatus};
-use crate::observe::{Observation, Outcome};
+use crate::observe::{Observation, Outcome, Turn};
 use crate::plan::{build, validate};
-use crate::spark::AttemptNames;
 
 /// How long a batch may be there before what its confFrom names, without a word about it.
 const NEWBORN: SignedDuration = SignedDuration::from_secs(3);
@@ -23,6 +23,17 @@ const LOOK_FOR_CONF: Duration = Duration::from_millis(50);
 
 /// Starts the batch's driver, or finds the one that an earlier look or an earlier operator started.
 pub(super) async fn start(step: &Step<'_>, status: &SparkBatchStatus) -> Result<Action, Error> {
+    // Who stands in line costs nothing until the turn comes.
+    if status.reason == Some(Reason::Queued)
+        && let Turn::Waits { position, of } = step.context.queues.ask(step.batch, step.context.now())
+    {
+        return step.stand_in_line(status, position, of).await;
+    }
+    if status.reason == Some(Reason::DriverRefused)
+        && let Some(left) = step.context.memory.rests_for(&step.uid(), Instant::now())
+    {
+        return Ok(Action::requeue(left));
+    }
     // What an invalid spec names is not asked for: `validate` refuses it for the same problems.
     let sources = if problems(&step.batch.spec).is_empty() { &step.batch.spec.conf_from[..] } else { &[] };
     let referenced = match conf_from(&step.context.client, &step.key().0, sources).await? {
@@ -38,8 +49,16 @@ pub(super) async fn start(step: &Step<'_>, status: &SparkBatchStatus) -> Result<
             return step.fail(status, Reason::InvalidSpec, problems.join("; ")).await;
         }
     };
-    match step.objects().start(&build(&batch), &step.uid()).await? {
-        Started::Driver(driver) => step.follow(status, &driver, batch.requested_executors()).await,
+    if let Turn::Waits { position, of } = step.context.queues.take(step.context, step.batch).await? {
+        return step.stand_in_line(status, position, of).await;
+    }
+    match step.objects().start(&build(&batch), step.batch).await? {
+        Started::Driver(driver) => {
+            if driver.has_ended() {
+                step.leave_queue();
+            }
+            step.follow(status, &driver, batch.requested_executors()).await
+        }
         Started::Lost => step.lost(status).await,
         Started::NotOurs(object) => {
             let message =
@@ -49,9 +68,7 @@ pub(super) async fn start(step: &Step<'_>, status: &SparkBatchStatus) -> Result<
         Started::Refused(Refusal { permanent: true, message }) => {
             step.fail(status, Reason::InvalidSpec, format!("the API server refuses the driver: {message}")).await
         }
-        Started::Refused(Refusal { permanent: false, message }) => {
-            step.wait(status, Reason::DriverRefused, message).await
-        }
+        Started::Refused(Refusal { permanent: false, message }) => step.refused(status, message).await,
     }
 }
 
@@ -61,7 +78,7 @@ pub(super) async fn hold(step: &Step<'_>, status: &SparkBatchStatus) -> Result<A
     if status.phase == Phase::Pending && status.reason == Some(Reason::Suspended) {
         return Ok(Action::await_change());
     }
-    let names = AttemptNames::new(&step.key().1, &step.uid(), step.attempt());
+    let names = step.names(step.attempt());
     let objects = step.objects();
     match objects.driver(&names.driver_pod, &step.uid()).await? {
         Started::Driver(driver) if driver.has_succeeded() => {
@@ -74,10 +91,11 @@ pub(super) async fn hold(step: &Step<'_>, status: &SparkBatchStatus) -> Result<A
             }
             let used = status.driver.is_some() || objects.was_started(&names.conf_secret, &step.uid()).await?;
             let attempt = if used { step.attempt().saturating_add(1) } else { step.attempt() };
+            step.delete_pod_group(step.attempt()).await?;
             let outcome = Outcome::new(Phase::Pending, Reason::Suspended, "");
             let action = step.write(status, &Observation { attempt, ..step.observation(outcome, None) }).await?;
             if used {
-                objects.delete_secret(&names.conf_secret).await?;
+                delete_secrets(step, attempt - 1, false).await?;
             }
             Ok(action)
         }

@@ -1,23 +1,25 @@
 //! A batch under one look: what is known of it, and the writing of what comes of it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use kube::api::{Patch, PatchParams};
 use kube::runtime::controller::Action;
 use kube::{Api, ResourceExt as _};
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::apply::{Objects, Started};
 use super::context::Context;
 use super::error::{During as _, Error, api_status};
 use super::events;
 use super::pods::BatchKey;
-use crate::api::{CONDITION_RECONCILING, Phase, Reason, SparkBatch, SparkBatchStatus};
+use crate::api::{ExecutorCounts, Phase, Reason, SparkBatch, SparkBatchStatus};
 use crate::observe::{
-    Deadlines, DriverFacts, Observation, Outcome, RetryPolicy, look_again_at, merge_patch, outcome,
-    status_or_next_attempt,
+    Deadlines, DriverFacts, DriverState, LACK_GRACE, Observation, Outcome, RetryPolicy, lack, look_again_at, mended,
+    merge_patch, outcome, status_or_next_attempt,
 };
+use crate::spark::AttemptNames;
 
 /// How often a batch is looked at though nothing was heard of it.
 const RESYNC: Duration = Duration::from_secs(300);
@@ -25,14 +27,31 @@ const RESYNC: Duration = Duration::from_secs(300);
 pub(super) const RECHECK: Duration = Duration::from_secs(5);
 /// How often the counts of executors are written at the most.
 const COUNTS_INTERVAL: Duration = Duration::from_secs(2);
+/// How often a message of others is written at the most whose reason stays: a quota's tells how much is used, a
+/// webhook's may tell the time.
+const WORDS_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A batch under one look.
 pub(super) struct Step<'a> {
     pub(super) context: &'a Context,
     pub(super) batch: &'a SparkBatch,
+    /// The batch's status as it can be relied on.
+    pub(super) status: SparkBatchStatus,
 }
 
-impl Step<'_> {
+impl<'a> Step<'a> {
+    pub(super) fn new(context: &'a Context, batch: &'a SparkBatch) -> Self {
+        let policy = RetryPolicy::of(&batch.spec, context.config.infrastructure_retries);
+        let status = mended(batch.status.clone().unwrap_or_default(), &policy, context.now());
+        Self { context, batch, status }
+    }
+
+    /// The same look, at the attempt whose driver was found at work though the status names another.
+    pub(super) fn of_attempt(&self, attempt: i32) -> Self {
+        let status = SparkBatchStatus { attempt: Some(attempt), next_attempt_time: None, ..self.status.clone() };
+        Self { context: self.context, batch: self.batch, status }
+    }
+
     /// Writes what the driver's pod tells, with the executors `requested` at the start.
     pub(super) async fn follow(
         &self,
@@ -40,42 +59,42 @@ impl Step<'_> {
         driver: &DriverFacts,
         requested: i32,
     ) -> Result<Action, Error> {
-        let seen = outcome(driver, &self.deadlines(), self.context.now());
-        let mut observation = self.observation(seen, Some(driver));
-        observation.executors = Some(self.context.pods.executors(&self.key(), self.attempt(), requested));
-        self.write(status, &observation).await
+        let mut seen = outcome(driver, &self.deadlines(), self.context.now());
+        let executors = self.context.pods.executors(&self.key(), self.attempt(), requested);
+        let mut look_at = None;
+        if seen.phase == Phase::Running {
+            let (message, at) = self.lack(status, driver, &executors);
+            seen.message = message.unwrap_or_default();
+            look_at = at;
+        }
+        let observation = Observation { executors: Some(executors), ..self.observation(seen, Some(driver)) };
+        self.write_and_look_at(status, &observation, look_at).await
+    }
+
+    /// What there is to say of a driver that runs without executors, and when there may be.
+    fn lack(
+        &self,
+        status: &SparkBatchStatus,
+        driver: &DriverFacts,
+        executors: &ExecutorCounts,
+    ) -> (Option<String>, Option<Timestamp>) {
+        let (now, uid, attempt) = (self.context.now(), self.uid(), self.attempt());
+        let DriverState::Running { since } = driver.state else { return (None, None) };
+        let since = since.unwrap_or(now);
+        let says = status.phase == Phase::Running && status.message.is_some();
+        let lacking = self.context.memory.saw_executors(&uid, attempt, executors, since, says, now);
+        let wait = self.context.pods.executor_wait(&self.key(), attempt);
+        let told = lack(executors, wait.as_ref(), lacking.since, lacking.had_any, now);
+        let said = self.context.memory.say_of_executors(&uid, told, Instant::now());
+        let due = lacking.since.checked_add(LACK_GRACE).ok();
+        (said, due.filter(|due| executors.running == 0 && *due > now))
     }
 
     pub(super) async fn lost(&self, status: &SparkBatchStatus) -> Result<Action, Error> {
+        self.leave_queue();
         let message = "the driver pod is gone without having reported an end: it was deleted, or its node was lost";
         let outcome = Outcome::new(Phase::Failed, Reason::DriverLost, message);
         self.write(status, &self.observation(outcome, None)).await
-    }
-
-    /// Writes that the batch waits without a driver; past the deadline of Pending, that it failed for this.
-    pub(super) async fn wait(
-        &self,
-        status: &SparkBatchStatus,
-        reason: Reason,
-        message: String,
-    ) -> Result<Action, Error> {
-        let now = self.context.now();
-        let timeout = self.deadlines().pending();
-        let left = waiting_since(status).map_or(timeout, |since| timeout - now.duration_since(since));
-        if left <= SignedDuration::ZERO {
-            let message = format!(
-                "no driver within {} seconds (deadlines.pendingSeconds, else the operator's --pending-timeout): {message}",
-                timeout.as_secs()
-            );
-            // A driver of before that may still run bars every further attempt.
-            let reason = if reason == Reason::RetryBackoff { Reason::DeadlineExceeded } else { reason };
-            return self.fail(status, reason, message).await;
-        }
-        let outcome = Outcome::new(Phase::Pending, reason, message);
-        self.write(status, &self.observation(outcome, None)).await?;
-        // What is waited for is not watched.
-        let pause = Duration::from_secs(10).min(left.unsigned_abs()).max(Duration::from_millis(100));
-        Ok(Action::requeue(pause))
     }
 
     pub(super) async fn fail(
@@ -84,6 +103,7 @@ impl Step<'_> {
         reason: Reason,
         message: String,
     ) -> Result<Action, Error> {
+        self.leave_queue();
         let message = message.chars().take(1024).collect::<String>();
         self.write(status, &self.observation(Outcome::new(Phase::Failed, reason, message), None)).await
     }
@@ -96,8 +116,16 @@ impl Step<'_> {
         driver: &DriverFacts,
         reason: Reason,
     ) -> Result<Action, Error> {
-        if status.reason != Some(reason) {
-            let outcome = Outcome::new(status.phase, reason, "the driver is being ended");
+        let message = if self.is_overdue(driver) {
+            format!("the batch waits for the end of its driver: {}", may_still_run(driver))
+        } else {
+            "the driver is being ended".to_owned()
+        };
+        if status.reason != Some(reason) || status.message.as_ref() != Some(&message) {
+            // There is a driver, though an operator that died may not have come to write so: a batch that is suspended and
+            // pending is taken to have none.
+            let phase = if status.phase == Phase::Pending { Phase::Starting } else { status.phase };
+            let outcome = Outcome::new(phase, reason, message);
             self.write(status, &self.observation(outcome, Some(driver))).await?;
         }
         if !driver.deleted {
@@ -107,13 +135,20 @@ impl Step<'_> {
         Ok(Action::requeue(RECHECK))
     }
 
+    /// Whether the driver pod should be gone for long, and is not: its node does not answer, or a finalizer holds it.
+    pub(super) fn is_overdue(&self, driver: &DriverFacts) -> bool {
+        driver.gone_by.is_some_and(|by| self.context.now().duration_since(by) >= self.context.config.overdue_after)
+    }
+
     /// The driver pod with this name and uid: as the cache has it, else as the API server has it. What a cache
     /// does not hold is never believed to be gone.
     pub(super) async fn find_driver(&self, name: &str, uid: &str) -> Result<Option<DriverFacts>, Error> {
-        if let Some(driver) = self.context.pods.driver(&self.key(), name).filter(|driver| driver.pod_uid == uid) {
+        let owner = self.uid();
+        let is_it = |driver: &DriverFacts| driver.pod_uid == uid && driver.owner_uid.as_deref() == Some(&owner);
+        if let Some(driver) = self.context.pods.driver(&self.key(), name).filter(is_it) {
             return Ok(Some(driver));
         }
-        Ok(match self.objects().driver(name, &self.uid()).await? {
+        Ok(match self.objects().driver(name, &owner).await? {
             Started::Driver(driver) if driver.pod_uid == uid => Some(*driver),
             _ => None,
         })
@@ -126,34 +161,52 @@ impl Step<'_> {
             app_id: driver.map(|_| crate::spark::app_id(&self.uid(), self.attempt())),
             driver,
             executors: None,
+            executor_failures: self.context.pods.executor_failures(&self.key(), self.attempt()),
+            queue_position: None,
             generation: self.batch.metadata.generation.unwrap_or_default(),
         }
     }
 
     /// Writes the next status, if it differs, and says when to look again.
     pub(super) async fn write(&self, before: &SparkBatchStatus, seen: &Observation<'_>) -> Result<Action, Error> {
+        self.write_and_look_at(before, seen, None).await
+    }
+
+    /// The same, and looks again at that time at the latest.
+    async fn write_and_look_at(
+        &self,
+        before: &SparkBatchStatus,
+        seen: &Observation<'_>,
+        at: Option<Timestamp>,
+    ) -> Result<Action, Error> {
         let policy = RetryPolicy::of(&self.batch.spec, self.context.config.infrastructure_retries);
         let mut after = status_or_next_attempt(before, seen, &policy, &self.uid(), self.context.now());
         if after.id.is_none() {
-            after.id = self.id().await;
+            after.id = self.id(after.phase).await?;
         }
-        if before.differs_only_in_executors(&after) {
-            let passed = self.context.memory.since_write(&self.uid(), Instant::now()).unwrap_or(COUNTS_INTERVAL);
-            if let Some(left) = COUNTS_INTERVAL.checked_sub(passed).filter(|left| !left.is_zero()) {
-                return Ok(Action::requeue(left));
+        let interval = if before.differs_only_in_executors(&after) {
+            COUNTS_INTERVAL
+        } else if before.differs_only_in_words(&after) && after.reason != Some(Reason::RetryBackoff) {
+            // Of a driver that runs, the operator's own words.
+            if after.phase == Phase::Running { COUNTS_INTERVAL } else { WORDS_INTERVAL }
+        } else {
+            Duration::ZERO
+        };
+        let next = self.look_again_in(&after, at);
+        if !interval.is_zero() {
+            let passed = self.context.memory.since_write(&self.uid(), Instant::now());
+            if let Some(left) = interval.checked_sub(passed).filter(|left| !left.is_zero()) {
+                return Ok(Action::requeue(next.map_or(left, |next| next.min(left))));
             }
         }
         self.patch_status(before, &after).await?;
         events::publish(self.context, self.batch, before, &after).await;
-        Ok(self.look_again(&after))
+        Ok(next.map_or_else(Action::await_change, Action::requeue))
     }
 
     /// RBAC needed: `sparkbatches/status` patch.
     async fn patch_status(&self, before: &SparkBatchStatus, after: &SparkBatchStatus) -> Result<(), Error> {
-        let stored = match &self.batch.status {
-            Some(_) => serde_json::to_value(before)?,
-            None => json!({}),
-        };
+        let stored = self.batch.status.as_ref().map_or_else(|| Ok(json!({})), serde_json::to_value)?;
         let Some(patch) = merge_patch(&stored, &serde_json::to_value(after)?) else { return Ok(()) };
         // The precondition makes the write of a stale or second operator fail and change nothing.
         let patch = json!({ "metadata": { "resourceVersion": self.batch.resource_version() }, "status": patch });
@@ -176,48 +229,62 @@ impl Step<'_> {
         Ok(())
     }
 
-    /// The id under which the REST facade lists the batch. A batch runs without one rather than not at all.
-    async fn id(&self) -> Option<i32> {
+    /// The id under which the REST facade lists the batch. A batch runs without one rather than not at all; one that
+    /// has ended waits for it, since nothing is written after its end, unless there will be none.
+    async fn id(&self, phase: Phase) -> Result<Option<i32>, Error> {
         if let Some(id) = self.batch.batch_id() {
-            return Some(id);
+            return Ok(Some(id));
         }
         let (namespace, _) = self.key();
         match self.context.ids.next(&namespace, self.context.highest_id(&namespace)).await {
-            Ok(id) => Some(id),
+            Ok(id) => Ok(Some(id)),
+            Err(error) if phase.is_final() && error.is_transient() => Err(error.into()),
             Err(error) => {
                 tracing::warn!(namespace, name = self.batch.name_any(), %error, "no id for a batch yet");
-                None
+                Ok(None)
             }
         }
     }
 
-    fn look_again(&self, status: &SparkBatchStatus) -> Action {
-        match status.phase {
-            Phase::Succeeded | Phase::Failed | Phase::Killed => Action::await_change(),
-            Phase::Pending | Phase::Starting | Phase::Running => {
-                let deadline = look_again_at(status, &self.deadlines());
-                let left = deadline.map(|deadline| time_until(deadline, self.context.now()));
-                Action::requeue(left.unwrap_or(RESYNC).min(RESYNC))
-            }
+    fn look_again_in(&self, status: &SparkBatchStatus, at: Option<Timestamp>) -> Option<Duration> {
+        if status.phase.is_final() {
+            return None;
         }
+        let times = look_again_at(status, &self.deadlines()).into_iter().chain(at);
+        let left = times.map(|time| time_until(time, self.context.now())).min();
+        Some(left.unwrap_or(RESYNC).min(RESYNC))
     }
 
-    pub(super) fn status(&self) -> SparkBatchStatus {
-        self.batch.status.clone().unwrap_or_default()
-    }
-
-    fn deadlines(&self) -> Deadlines {
+    pub(super) fn deadlines(&self) -> Deadlines {
         self.context.config.deadlines.of(&self.batch.spec)
     }
 
     pub(super) fn attempt(&self) -> i32 {
-        self.batch.status.as_ref().and_then(|status| status.attempt).unwrap_or(1)
+        self.status.attempt.unwrap_or(1)
+    }
+
+    /// Names of the objects of an attempt.
+    pub(super) fn names(&self, attempt: i32) -> AttemptNames {
+        AttemptNames::new(&self.key().1, &self.uid(), attempt)
     }
 
     /// For how long the batch has been there, to the second.
     pub(super) fn age(&self) -> SignedDuration {
         let created = self.batch.metadata.creation_timestamp.as_ref().map(|time| time.0);
         created.map_or(SignedDuration::MAX, |created| self.context.now().duration_since(created))
+    }
+
+    /// Whether Volcano schedules the batch's pods.
+    pub(super) fn has_pod_group(&self) -> bool {
+        self.batch.spec.scheduling.as_ref().is_some_and(|scheduling| scheduling.volcano_queue.is_some())
+    }
+
+    /// Deletes the `PodGroup` of an attempt whose pods have ended.
+    pub(super) async fn delete_pod_group(&self, attempt: i32) -> Result<(), Error> {
+        if !self.has_pod_group() {
+            return Ok(());
+        }
+        self.objects().delete_pod_group(&self.names(attempt).pod_group, &self.uid()).await
     }
 
     pub(super) fn objects(&self) -> Objects<'_> {
@@ -234,11 +301,13 @@ impl Step<'_> {
     }
 }
 
-/// Since when a batch waits to be started.
-fn waiting_since(status: &SparkBatchStatus) -> Option<Timestamp> {
-    let waits = status.conditions.iter().find(|condition| condition.type_ == CONDITION_RECONCILING)?;
-    let since = waits.last_transition_time.0;
-    (waits.status == "True").then(|| status.next_attempt_time.map_or(since, |at| at.max(since)))
+/// What is known of a driver pod that is overdue.
+pub(super) fn may_still_run(driver: &DriverFacts) -> String {
+    format!(
+        "the driver pod {} was deleted and may still run on a node that does not answer: if the node is lost, delete the \
+         Node or force the pod's deletion",
+        driver.pod_name
+    )
 }
 
 /// The time until `later`, and a little more, so that `later` has passed by then.

@@ -11,7 +11,12 @@ use kube::runtime::{WatchStreamExt as _, reflector};
 use kube::{Resource as _, ResourceExt as _};
 
 use super::context::{Context, GuardedBatch};
+use super::pods::BatchKey;
+use super::queue::Queues;
 use crate::api::{LABEL_BATCH, SparkBatchSpec};
+
+/// How many objects are listed at once. What a page takes, before most of it is dropped, is never given back in full.
+const PAGE: u32 = 100;
 
 pub(super) type Request = ReconcileRequest<GuardedBatch>;
 
@@ -20,28 +25,37 @@ pub(super) fn batches(
     context: &Arc<Context>,
     cache: Writer<GuardedBatch>,
 ) -> impl Stream<Item = Result<Request, watcher::Error>> + use<> {
-    let events = watcher(context.watched(), watcher::Config::default()).default_backoff().modify(trim);
+    let events = watcher(context.watched(), watcher::Config::default().page_size(PAGE)).default_backoff().modify(trim);
     let context = Arc::clone(context);
     let mut listed: Vec<ObjectRef<GuardedBatch>> = Vec::new();
     reflector(cache, events).flat_map(move |event| {
         let touched = match event {
-            Ok(Event::Apply(batch)) => vec![ObjectRef::from_obj(&batch)],
+            Ok(Event::Apply(batch)) => {
+                context.queues.saw(&batch, context.now());
+                vec![ObjectRef::from_obj(&batch)]
+            }
             // Listed batches can be looked up only once the listing is complete.
             Ok(Event::InitApply(batch)) => {
                 listed.push(ObjectRef::from_obj(&batch));
                 Vec::new()
             }
-            Ok(Event::InitDone) => std::mem::take(&mut listed),
+            Ok(Event::InitDone) => {
+                let there = context.batches.state();
+                context.memory.keep_only(&there.iter().filter_map(|batch| batch.uid()).collect());
+                context.queues.listed(&there, context.now());
+                std::mem::take(&mut listed)
+            }
             Ok(Event::Init) => {
                 listed.clear();
                 Vec::new()
             }
             Ok(Event::Delete(batch)) => {
                 batch.uid().iter().for_each(|uid| context.memory.forget(uid));
+                context.queues.lost_sight_of(&batch, context.now());
                 Vec::new()
             }
             Err(error) => {
-                context.counters.watch_failed("sparkbatches");
+                context.counters.watch_errors.failed("sparkbatches");
                 tracing::warn!(%error, "the watch of batches failed; it is opened again");
                 Vec::new()
             }
@@ -52,23 +66,25 @@ pub(super) fn batches(
 
 /// The batches to look at since their pods changed. Keeps the index of pods.
 pub(super) fn pods(context: &Arc<Context>) -> impl Stream<Item = Result<Request, watcher::Error>> + use<> {
-    let config = watcher::Config::default().labels(LABEL_BATCH);
+    let config = watcher::Config::default().labels(LABEL_BATCH).page_size(PAGE);
     let context = Arc::clone(context);
     let counters = context.counters.clone();
     watcher(context.watched::<Pod>(), config)
         .default_backoff()
         .filter_map(move |event| {
             if let Err(error) = &event {
-                counters.watch_failed("pods");
+                counters.watch_errors.failed("pods");
                 tracing::warn!(%error, "the watch of pods failed; it is opened again");
             }
             future::ready(event.ok())
         })
         .flat_map(move |event| {
             let touched = context.pods.apply(&event);
+            for key in &touched {
+                context.queues.saw_drivers(key, || context.pods.owners_at_work(key), context.now());
+            }
             let reason = || ReconcileReason::Custom { reason: "pod changed".to_owned() };
-            let batch = |(namespace, name): (String, String)| ObjectRef::new(&name).within(&namespace);
-            stream::iter(touched.into_iter().map(move |key| request(batch(key), reason())))
+            stream::iter(touched.into_iter().map(move |key| request(reference(&key), reason())))
         })
 }
 
@@ -85,6 +101,18 @@ pub(super) fn takeovers(context: &Arc<Context>) -> impl Stream<Item = Result<Req
     })
 }
 
+/// The batches whose turn has come in their namespace's queue.
+pub(super) fn turns(context: &Arc<Context>) -> impl Stream<Item = Result<Request, watcher::Error>> + use<> {
+    Queues::called(Arc::clone(context)).flat_map(|called| {
+        let reason = || ReconcileReason::Custom { reason: "turn in the queue".to_owned() };
+        stream::iter(called.into_iter().map(move |key| request(reference(&key), reason())))
+    })
+}
+
+fn reference((namespace, name): &BatchKey) -> ObjectRef<GuardedBatch> {
+    ObjectRef::new(name).within(namespace)
+}
+
 #[expect(clippy::unnecessary_wraps, reason = "the applier takes a stream of results")]
 fn request(obj_ref: ObjectRef<GuardedBatch>, reason: ReconcileReason) -> Result<Request, watcher::Error> {
     Ok(ReconcileRequest { obj_ref, reason })
@@ -98,7 +126,9 @@ fn trim(guard: &mut GuardedBatch) {
         annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
     }
     if batch.phase().is_final() {
-        let ttl = batch.spec.ttl_seconds_after_finished;
-        batch.spec = SparkBatchSpec { ttl_seconds_after_finished: ttl, ..SparkBatchSpec::default() };
+        let SparkBatchSpec { scheduling, ttl_seconds_after_finished, pod_retention, .. } =
+            std::mem::take(&mut batch.spec);
+        batch.spec =
+            SparkBatchSpec { scheduling, ttl_seconds_after_finished, pod_retention, ..SparkBatchSpec::default() };
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::response::{IntoResponse as _, Response};
 use http::header::LOCATION;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
@@ -14,12 +14,13 @@ use super::AppState;
 use super::auth::{Allowed, Create, Delete, Get};
 use super::error::{ApiError, json};
 use super::extract::{Asked, BatchJson, DoAs, DryRun, Parameters};
+use super::layers::TraceOf;
 use super::submit::{Accepted, IDEMPOTENT_REPLAYED, IdempotencyKey, Request};
 use super::tenant::Tenant;
 use super::upstream::{Failure, call};
 use super::{etag, submit, watch};
 use crate::api::{FACADE_NAME_PREFIX, LABEL_ID, SparkBatch};
-use crate::livy::{BatchBody, BatchView, Dialect, Links, Message, StateBody, VersionBody, parse_int};
+use crate::livy::{BatchBody, BatchView, DetailsBody, Dialect, Links, Message, StateBody, VersionBody, parse_int};
 
 pub(super) type Answer = Result<Response, ApiError>;
 
@@ -29,10 +30,11 @@ pub(super) async fn create(
     Allowed { tenant, caller, .. }: Allowed<Create>,
     DoAs(do_as): DoAs,
     DryRun(is_dry_run): DryRun,
+    Extension(TraceOf(trace)): Extension<TraceOf>,
     headers: HeaderMap,
     BatchJson(body): BatchJson,
 ) -> Answer {
-    let request = Request { tenant: tenant.clone(), caller, do_as, body };
+    let request = Request { tenant: tenant.clone(), caller, do_as, body, trace };
     let key = IdempotencyKey::of(&headers)?;
     if is_dry_run {
         return Ok(json(StatusCode::OK, &Box::pin(submit::dry_run(&state, &request)).await?));
@@ -72,6 +74,25 @@ pub(super) async fn read_state(
 ) -> Answer {
     let view = find(&state, &tenant, &asked).await?;
     Ok(etag::answer(&headers, &StateBody::new(&view, tenant.dialect)))
+}
+
+/// `GET …/:id/details`: what the resource says and Livy does not. Asked of the API server, as the cache holds little.
+///
+/// # RBAC needed
+/// `sparkbatches`: `get`.
+pub(super) async fn read_details(
+    State(state): State<AppState>,
+    Allowed { tenant, .. }: Allowed<Get>,
+    asked: Asked,
+    headers: HeaderMap,
+) -> Answer {
+    let view = find(&state, &tenant, &asked).await?;
+    let batches: Api<SparkBatch> = Api::namespaced(state.client.clone(), &tenant.namespace);
+    let read = call(state.config.limits.upstream, batches.get_opt(&view.object_name)).await;
+    let batch = read.map_err(|failure| failure.answer(&tenant.namespace))?;
+    let batch = batch.filter(|batch| batch.metadata.uid.as_ref() == Some(&view.uid));
+    let batch = batch.ok_or_else(|| ApiError::no_batch(&asked.0))?;
+    Ok(etag::answer(&headers, &DetailsBody::new(&view, &batch, &state.config.redaction)))
 }
 
 /// Livy 0.9: `SessionServlet`, `DELETE /:id`. The resource goes, and Kubernetes deletes what it owns.

@@ -9,7 +9,7 @@ use super::external::ExternalUrl;
 use crate::api::redaction::Redaction;
 use crate::livy::{HistoryUrl, Links};
 use crate::plan::Defaults;
-use crate::server::ConnectionLimits;
+use crate::server::{ConnectionLimits, TlsFiles};
 
 /// Who may call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -100,6 +100,8 @@ impl Default for Limits {
 pub struct FacadeConfig {
     /// Address to listen on.
     pub listen: SocketAddr,
+    /// Where its certificate is, for HTTPS; HTTP without.
+    pub tls: Option<TlsFiles>,
     /// Namespace of the Apache dialect's `/batches`.
     pub default_namespace: String,
     /// Namespaces to serve; all if empty.
@@ -134,6 +136,7 @@ impl Default for FacadeConfig {
     fn default() -> Self {
         Self {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8998),
+            tls: None,
             default_namespace: "default".to_owned(),
             namespaces: Vec::new(),
             instance_id_from_namespace_name: false,

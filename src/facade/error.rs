@@ -20,6 +20,17 @@ pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json;
 /// How a caller can say who it is. Browsers, which know no bearer tokens, ask their user for a password.
 const CHALLENGE: HeaderValue = HeaderValue::from_static(r#"Bearer realm="sparkbatch", Basic realm="sparkbatch""#);
 
+/// How a script in a browser can. Were it told of passwords, the browser would ask for one in its place.
+const SCRIPTS_CHALLENGE: HeaderValue = HeaderValue::from_static(r#"Bearer realm="sparkbatch""#);
+
+/// Answers a script that says what it is (`X-Requested-With: XMLHttpRequest`, as scripts have long done) so that the
+/// browser does not speak in its place.
+pub(super) fn for_script(response: &mut Response) {
+    if let Some(challenge) = response.headers_mut().get_mut(WWW_AUTHENTICATE) {
+        *challenge = SCRIPTS_CHALLENGE;
+    }
+}
+
 /// An error to answer with.
 #[derive(Clone, Debug)]
 pub(super) struct ApiError {

@@ -21,9 +21,17 @@ const PRIVATE: HeaderValue = HeaderValue::from_static("private, no-cache");
 /// `body` as the answer to a GET, or 304 if `If-None-Match` says that the caller has it.
 pub(super) fn answer(headers: &HeaderMap, body: &impl Serialize) -> Response {
     let Ok(bytes) = serde_json::to_vec(body) else { return json(StatusCode::OK, body) };
-    let tag = tag(&bytes);
+    tagged(headers, &tag(&bytes), || json_bytes(StatusCode::OK, bytes))
+}
+
+/// What never changes while the process lives, as the answer to a GET, or 304.
+pub(super) fn constant(headers: &HeaderMap, bytes: &'static [u8]) -> Response {
+    tagged(headers, &tag(bytes), || Response::new(Body::from(bytes)))
+}
+
+fn tagged(headers: &HeaderMap, tag: &str, whole: impl FnOnce() -> Response) -> Response {
     let known = headers.get_all(IF_NONE_MATCH).iter().any(|tags| names(tags.as_bytes(), tag.as_bytes()));
-    let mut response = if known { not_modified() } else { json_bytes(StatusCode::OK, bytes) };
+    let mut response = if known { not_modified() } else { whole() };
     if let Ok(value) = HeaderValue::try_from(format!("W/\"{tag}\"")) {
         response.headers_mut().insert(ETAG, value);
     }

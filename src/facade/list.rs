@@ -19,10 +19,11 @@ pub(super) async fn list(
 ) -> Answer {
     let query = if tenant.extensions { ListQuery::parse(&parameters)? } else { ListQuery::default() };
     if query.watch {
-        return watch::many(&state, tenant, query.filter);
+        return watch::many(&state, tenant, query.filter, query.details);
     }
     let (total, views) = state.batches.list(&tenant.namespace, &query, tenant.dialect);
     let from = query.page(tenant.dialect).map_or(0, |(from, _)| from);
     let views = views.iter().map(AsRef::as_ref);
-    Ok(etag::answer(&headers, &BatchListBody::new(from, total, views, tenant.dialect, &links(&state, &tenant))))
+    let links = links(&state, &tenant);
+    Ok(etag::answer(&headers, &BatchListBody::new(from, total, views, query.details, tenant.dialect, &links)))
 }

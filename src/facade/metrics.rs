@@ -10,7 +10,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 
 use super::{AppState, Shared};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, WatchErrors};
 use crate::server::Connections;
 
 /// From an answer out of the cache, of some microseconds, to the limit of a request.
@@ -36,41 +36,43 @@ struct Reason {
     reason: &'static str,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Resource {
-    resource: &'static str,
-}
-
 /// Counters of the facade.
 pub(super) struct Counters {
     requests: Family<Answered, Counter>,
     durations: Family<Route, Histogram>,
     rejected: Family<Reason, Counter>,
-    watch_errors: Family<Resource, Counter>,
+    pub(super) watch_errors: WatchErrors,
 }
 
 impl Counters {
     pub(super) fn new(metrics: &Metrics, connections: &Connections) -> Self {
         let durations = Family::new_with_constructor((|| Histogram::new(BUCKETS)) as fn() -> Histogram);
         let help = "Connections that were turned away because too many were open";
-        metrics.register("http_connections_turned_away", help, connections.turned_away.clone());
+        metrics.register("http_connections_turned_away", help, &[], connections.turned_away.clone());
         let help = "Connections that were cut because the client was too slow";
-        metrics.register("http_connections_cut", help, connections.cut.clone());
+        metrics.register("http_connections_cut", help, &[], connections.cut.clone());
         let open = connections.clone();
         metrics.sample("http_connections_open", "Connections that are open", move || open.open());
         Self {
-            requests: metrics.register("http_requests", "Requests answered", Family::default()),
+            requests: metrics.register(
+                "http_requests",
+                "Requests answered",
+                &["method", "route", "status"],
+                Family::default(),
+            ),
             durations: metrics.register(
                 "http_request_duration_seconds",
                 "Time from the head of a request to the head of its answer",
+                &["method", "route"],
                 durations,
             ),
             rejected: metrics.register(
                 "http_rejected",
                 "Requests turned away before they were looked at, by the bound that was reached",
+                &["reason"],
                 Family::default(),
             ),
-            watch_errors: metrics.register("watch_errors", "Errors of watches that feed caches", Family::default()),
+            watch_errors: WatchErrors::new(metrics, "watch_errors", "Errors of watches that feed caches"),
         }
     }
 
@@ -85,11 +87,6 @@ impl Counters {
     /// One request was turned away.
     pub(super) fn rejected(&self, reason: &'static str) {
         self.rejected.get_or_create(&Reason { reason }).inc();
-    }
-
-    /// A watch of `resource` failed.
-    pub(super) fn watch_failed(&self, resource: &'static str) {
-        self.watch_errors.get_or_create(&Resource { resource }).inc();
     }
 }
 
@@ -110,7 +107,7 @@ pub(super) fn sample(metrics: &Metrics, state: &AppState) {
 }
 
 /// A method is what the caller says it is; of those that nobody knows, all are one.
-fn known(method: &Method) -> &'static str {
+pub(super) fn known(method: &Method) -> &'static str {
     match method.as_str() {
         "GET" => "GET",
         "HEAD" => "HEAD",

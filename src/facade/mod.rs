@@ -26,6 +26,7 @@ mod layers;
 mod list;
 mod logs;
 mod metrics;
+mod page;
 mod router;
 mod store;
 mod streams;
@@ -61,7 +62,7 @@ use self::streams::Streams;
 use crate::ids::IdAllocator;
 pub use crate::livy::{HistoryUrl, HistoryUrlError};
 use crate::metrics::Metrics;
-use crate::server::{self, Connections};
+use crate::server::{self, Connections, Tls, TlsError};
 
 /// Why the facade cannot serve.
 #[derive(Debug, Error)]
@@ -74,6 +75,9 @@ pub enum FacadeError {
         /// Why.
         source: io::Error,
     },
+    /// Its certificate cannot be served.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 /// The facade of one process.
@@ -163,14 +167,21 @@ pub async fn serve(
     ready: impl FnOnce() + Send,
 ) -> Result<(), FacadeError> {
     let address = config.listen;
+    let tls = config.tls.clone().map(Tls::open).transpose()?.map(Arc::new);
     let listener = TcpListener::bind(address).await.map_err(|source| FacadeError::Bind { address, source })?;
     if config.auth == AuthMode::None && !address.ip().to_canonical().is_loopback() {
         warn!(%address, "no authentication: whoever reaches this address may submit, read and delete batches");
     }
     let facade = Facade::new(clients, ids, config, metrics);
-    info!(%address, "facade listens");
+    info!(%address, tls = tls.is_some(), "facade listens");
 
-    let server = server::serve(listener, facade.router(), &facade.state.connections, cancel.clone());
+    let following = async {
+        if let Some(tls) = tls.clone() {
+            tls.follow().await;
+        }
+        std::future::pending::<()>().await;
+    };
+    let server = server::serve(listener, tls.clone(), facade.router(), &facade.state.connections, cancel.clone());
     let announce = async {
         facade.synced().await;
         info!("facade is ready");
@@ -189,6 +200,7 @@ pub async fn serve(
             }
         }
         () = closing => {}
+        () = following => {}
         () = facade.feed() => {}
         () = announce => {}
     }

@@ -4,7 +4,7 @@ use axum::Router;
 use axum::routing::{MethodRouter, get};
 
 use super::layers::layered;
-use super::{AppState, batches, docs, list, logs, ui};
+use super::{AppState, batches, docs, list, logs, page, ui};
 
 /// Both dialects' routes, in their layers.
 pub(super) fn router(state: AppState) -> Router {
@@ -19,7 +19,8 @@ fn routes() -> Vec<(String, MethodRouter<AppState>)> {
         ["/batches", "/namespaces/{namespace}/batches", "/v3/analytics_engines/{instance_id}/livy/batches"];
     let server =
         [("/version", get(batches::version)), ("/openapi.json", get(docs::openapi)), ("/docs", get(docs::show))];
-    let server = server.into_iter().map(|(path, methods)| (path.to_owned(), methods));
+    let page = [("/", get(page::show)), ("/ui", get(page::enter)), ("/page/{file}", get(page::part))];
+    let server = server.into_iter().chain(page).map(|(path, methods)| (path.to_owned(), methods));
     collections.into_iter().flat_map(below).chain(server).collect()
 }
 
@@ -31,6 +32,7 @@ fn below(base: &str) -> impl Iterator<Item = (String, MethodRouter<AppState>)> {
         ("/", collection()),
         ("/{id}", get(batches::read).delete(batches::delete)),
         ("/{id}/state", get(batches::read_state)),
+        ("/{id}/details", get(batches::read_details)),
         ("/{id}/log", get(logs::read)),
         ("/{id}/ui", get(ui::enter)),
         ("/{id}/ui/", get(ui::show)),

@@ -55,11 +55,11 @@ struct Bounds {
 
 const BOUNDS: Bounds = Bounds { age: Duration::from_secs(3600), patience: Duration::from_secs(60) };
 
-/// The batches that `filter` takes, and what becomes of them.
-pub(super) fn many(state: &AppState, tenant: Tenant, filter: BatchFilter) -> Answer {
+/// The batches that `filter` takes, and what becomes of them, with `details` of each if they are asked for.
+pub(super) fn many(state: &AppState, tenant: Tenant, filter: BatchFilter, details: bool) -> Answer {
     let state = Arc::clone(state);
     Ok(stream(state.streams.permit()?, BOUNDS, |events| {
-        Watcher { state, tenant, filter, events, shown: Ids::default() }.run()
+        Watcher { state, tenant, filter, details, events, shown: Ids::default() }.run()
     }))
 }
 
@@ -155,6 +155,7 @@ struct Watcher {
     state: AppState,
     tenant: Tenant,
     filter: BatchFilter,
+    details: bool,
     events: Events,
     /// The batches that the client has been shown, and not been told to forget.
     shown: Ids,
@@ -213,7 +214,7 @@ impl Watcher {
     /// Tells what there is to tell of a batch: `view` is what it is now, unless it is gone.
     async fn show(&mut self, id: i32, view: Option<Arc<BatchView>>) -> Result<(), Gone> {
         let links = links(&self.state, &self.tenant);
-        let body = |view| BatchBody::read(view, self.tenant.dialect, &links);
+        let body = |view| BatchBody::read_with(view, self.details, self.tenant.dialect, &links);
         let told = match view {
             Some(view) if self.matches(&view) => {
                 let told = event("batch", &body(&view));

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{BatchView, Dialect, Links, LivyState};
+use super::{BatchView, Details, Dialect, Links, LivyState};
 
 /// One batch, as an answer shows it.
 #[derive(Clone, Debug, Serialize)]
@@ -28,6 +28,8 @@ pub struct ApacheBatch<'a> {
     app_id: Option<&'a str>,
     app_info: ApacheAppInfo,
     log: [&'a str; 0],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<Details>,
 }
 
 /// Livy 0.9: `AppInfo`.
@@ -47,6 +49,8 @@ pub struct InstanceBatch<'a> {
     app_id: Option<&'a str>,
     app_info: InstanceAppInfo,
     state: LivyState,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<Details>,
 }
 
 /// The managed services' `appInfo`.
@@ -78,7 +82,7 @@ impl<'a> BatchBody<'a> {
     /// The answer to a read of one batch, and an entry of a list.
     #[must_use]
     pub fn read(view: &'a BatchView, dialect: Dialect, links: &Links<'_>) -> Self {
-        let state = LivyState::of(view.phase, view.suspended, dialect);
+        let state = LivyState::of(view.phase, view.is_held, dialect);
         match dialect {
             Dialect::Apache => Self::Apache(ApacheBatch {
                 id: view.id,
@@ -93,21 +97,36 @@ impl<'a> BatchBody<'a> {
                     executor_log_urls: None,
                 },
                 log: [],
+                details: None,
             }),
             Dialect::Instance => Self::Instance(InstanceBatch {
                 id: view.id,
                 app_id: view.app_id.as_deref(),
                 app_info: InstanceAppInfo { spark_ui_url: links.spark_ui(view) },
                 state,
+                details: None,
             }),
         }
+    }
+
+    /// The answer to a read, with what Livy does not say of a batch if `details` are asked for.
+    #[must_use]
+    pub fn read_with(view: &'a BatchView, details: bool, dialect: Dialect, links: &Links<'_>) -> Self {
+        let mut body = Self::read(view, dialect, links);
+        match &mut body {
+            Self::Apache(ApacheBatch { details: place, .. }) | Self::Instance(InstanceBatch { details: place, .. }) => {
+                *place = details.then(|| Details::of(view));
+            }
+            Self::InstanceCreated(_) => {}
+        }
+        body
     }
 
     /// The answer to a POST.
     #[must_use]
     pub fn created(view: &'a BatchView, dialect: Dialect, links: &Links<'_>) -> Self {
         match Self::read(view, dialect, links) {
-            Self::Instance(InstanceBatch { id, app_id, app_info, state }) => {
+            Self::Instance(InstanceBatch { id, app_id, app_info, state, .. }) => {
                 Self::InstanceCreated(InstanceCreated { id, app_id, app_info, sample_app_info: Empty {}, state })
             }
             body => body,
@@ -140,16 +159,17 @@ pub enum BatchListBody<'a> {
 }
 
 impl<'a> BatchListBody<'a> {
-    /// The page of `total` batches that starts at `from`.
+    /// The page of `total` batches that starts at `from`, with `details` of each if they are asked for.
     #[must_use]
     pub fn new(
         from: i32,
         total: usize,
         page: impl Iterator<Item = &'a BatchView>,
+        details: bool,
         dialect: Dialect,
         links: &Links<'_>,
     ) -> Self {
-        let sessions = page.map(|view| BatchBody::read(view, dialect, links)).collect();
+        let sessions = page.map(|view| BatchBody::read_with(view, details, dialect, links)).collect();
         match dialect {
             Dialect::Apache => Self::Apache { from, total, sessions },
             Dialect::Instance => Self::Instance { from, sessions, total },
@@ -168,7 +188,7 @@ impl StateBody {
     /// The state of `view`.
     #[must_use]
     pub fn new(view: &BatchView, dialect: Dialect) -> Self {
-        Self { id: view.id, state: LivyState::of(view.phase, view.suspended, dialect) }
+        Self { id: view.id, state: LivyState::of(view.phase, view.is_held, dialect) }
     }
 }
 
@@ -278,7 +298,7 @@ mod tests {
 
     #[test]
     fn lists_keep_the_order_of_keys_of_their_dialect() {
-        let empty = |dialect| text(&BatchListBody::new(0, 0, std::iter::empty(), dialect, &LINKS));
+        let empty = |dialect| text(&BatchListBody::new(0, 0, std::iter::empty(), false, dialect, &LINKS));
         assert_eq!(empty(Dialect::Apache), r#"{"from":0,"total":0,"sessions":[]}"#);
         assert_eq!(empty(Dialect::Instance), r#"{"from":0,"sessions":[],"total":0}"#);
     }

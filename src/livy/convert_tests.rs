@@ -74,7 +74,7 @@ fn what_is_no_json_object_is_refused(#[case] body: &str, #[case] start: &str) {
 )]
 #[case(r#"{"file":"/a.py","numExecutors":99999999999}"#, "numExecutors: must be a whole number of at most 2147483647")]
 #[case(r#"{"file":"/a.py","numExecutors":1e999}"#, "numExecutors: must be a whole number")]
-#[case(r#"{"file":"/a.py","numExecutors":-1}"#, "numExecutors: must be from 0 to 100000")]
+#[case(r#"{"file":"/a.py","numExecutors":-1}"#, "numExecutors: must be from 1 to 100000")]
 #[case(r#"{"file":"/a.py","driverMemory":"lots"}"#, "driverMemory: 'lots' is no JVM size")]
 #[case(r#"{"file":"/a.py","driverMemory":1.5}"#, "driverMemory: '1.5' is no JVM size")]
 #[case(r#"{"file":"file:///a.py"}"#, "file: the scheme 'file' is refused")]
@@ -172,7 +172,7 @@ prop_compose! {
     fn requests()(
         file in "[a-z]{1,9}", class_name in prop::option::of("[A-Z][a-z]{1,9}"), args in prop::collection::vec("[^\0]{0,9}", 0..4),
         (jars, py_files, files, archives) in (texts(), texts(), texts(), texts()),
-        memory in prop::option::of(1u32..9999), cores in prop::option::of(1i32..1024), executors in prop::option::of(0i32..99),
+        memory in prop::option::of(1u32..9999), cores in prop::option::of(1i32..1024), executors in prop::option::of(1i32..99),
         name in prop::option::of("[a-z]{1,9}"), queue in prop::option::of("[a-z]{1,9}"), proxy_user in prop::option::of("[a-z]{1,9}"),
         conf in prop::collection::btree_map("spark\\.x[a-z]{1,9}", "[ -~]{0,9}", 0..4),
     ) -> BatchRequest {

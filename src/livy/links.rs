@@ -117,7 +117,8 @@ impl HistoryUrl {
 }
 
 /// `text` as one segment of a path or one value of a query. RFC 3986: all but unreserved characters are encoded.
-fn encoded(text: &str) -> String {
+#[must_use]
+pub fn encoded(text: &str) -> String {
     text.bytes().fold(String::new(), |mut out, byte| {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             out.push(char::from(byte));

@@ -6,7 +6,9 @@
 //! a batch behind that it refused, these functions refuse with a message that says what to change.
 
 mod answers;
+mod client;
 mod convert;
+mod details;
 mod links;
 mod paging;
 mod proxy_user;
@@ -17,8 +19,10 @@ mod value;
 mod view;
 
 pub use answers::{BatchBody, BatchListBody, LogBody, Message, StateBody, VersionBody};
+pub use client::{AppInfoAnswer, BatchAnswer, ErrorAnswer, ListAnswer, LogAnswer, body_of, phase_of};
 pub use convert::{Rejection, read_spec, spec_of};
-pub use links::{HistoryUrl, HistoryUrlError, Links};
+pub use details::{Details, DetailsBody};
+pub use links::{HistoryUrl, HistoryUrlError, Links, encoded};
 pub use paging::{BadInteger, LogWindow};
 pub use paging::{DEFAULT_SIZE, MAX_LIST_SIZE, MAX_LOG_LINES, list_range, log_window, parse_int};
 pub use proxy_user::{may_not_impersonate, on_behalf};

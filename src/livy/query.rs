@@ -24,7 +24,7 @@ pub enum BadQuery {
     /// `order`.
     #[error("order: '{0}' is not known; send 'latest' for the latest first, or leave it out")]
     Order(String),
-    /// `watch`, `follow` or `dryRun`.
+    /// `watch`, `details`, `follow` or `dryRun`.
     #[error("{0}: '{1}' is neither true nor false")]
     Flag(&'static str, String),
 }
@@ -45,6 +45,8 @@ pub struct ListQuery {
     pub latest_first: bool,
     /// Whether to go on with changes.
     pub watch: bool,
+    /// Whether to say of each batch what Livy does not.
+    pub details: bool,
 }
 
 impl ListQuery {
@@ -61,6 +63,7 @@ impl ListQuery {
                 Some(other) => return Err(BadQuery::Order(shown(other))),
             },
             watch: flag(parameters, "watch")?,
+            details: flag(parameters, "details")?,
         })
     }
 
@@ -87,6 +90,8 @@ pub struct BatchFilter {
     states: Option<Vec<LivyState>>,
     name: Option<String>,
     owner: Option<String>,
+    /// In lower case: what the name or the owner holds, or the id begins with.
+    search: Option<String>,
     /// Seconds since 1970.
     created_after: Option<i64>,
 }
@@ -97,6 +102,7 @@ impl BatchFilter {
             states: states(parameters)?,
             name: parameter(parameters, "name").map(str::to_owned),
             owner: parameter(parameters, "owner").map(str::to_owned),
+            search: parameter(parameters, "search").map(str::to_lowercase).filter(|text| !text.is_empty()),
             created_after: parameter(parameters, "createdAfter").map(seconds).transpose()?,
         })
     }
@@ -111,12 +117,19 @@ impl BatchFilter {
     #[must_use]
     pub fn matches(&self, view: &BatchView, dialect: Dialect) -> bool {
         let is = |wanted: &Option<String>, given: &Option<String>| wanted.is_none() || wanted == given;
-        let state = || LivyState::of(view.phase, view.suspended, dialect);
+        let state = || LivyState::of(view.phase, view.is_held, dialect);
         self.created_after.is_none_or(|after| view.created > after)
             && self.states.as_ref().is_none_or(|states| states.contains(&state()))
             && is(&self.name, &view.name)
             && is(&self.owner, &view.owner)
+            && self.search.as_ref().is_none_or(|text| found(view, text))
     }
+}
+
+/// Whether a search for `text`, in lower case, finds `view`.
+fn found(view: &BatchView, text: &str) -> bool {
+    let holds = |part: &Option<String>| part.as_ref().is_some_and(|part| part.to_lowercase().contains(text));
+    holds(&view.name) || holds(&view.owner) || view.id.to_string().starts_with(text)
 }
 
 /// A parameter of the query. The first of a name counts.

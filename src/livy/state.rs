@@ -51,9 +51,9 @@ impl LivyState {
     /// Livy's own batches start at `starting`; there `not_started` is for those that are told to wait. The
     /// managed services answer a POST with `not_started`.
     #[must_use]
-    pub fn of(phase: Phase, suspended: bool, dialect: Dialect) -> Self {
+    pub fn of(phase: Phase, is_held: bool, dialect: Dialect) -> Self {
         match (phase, dialect) {
-            (Phase::Pending, Dialect::Apache) if !suspended => Self::Starting,
+            (Phase::Pending, Dialect::Apache) if !is_held => Self::Starting,
             (Phase::Pending, _) => Self::NotStarted,
             (Phase::Starting, _) => Self::Starting,
             (Phase::Running, _) => Self::Running,
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_suspended_batch_is_not_started_in_both_dialects() {
+    fn a_batch_that_is_told_to_wait_is_not_started_in_both_dialects() {
         for dialect in Dialect::ALL {
             assert_eq!(LivyState::of(Phase::Pending, true, dialect), LivyState::NotStarted);
         }

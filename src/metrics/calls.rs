@@ -10,8 +10,11 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use tower::{Layer, Service};
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
 use super::Metrics;
+use crate::traces;
 
 /// From an answer out of the API server's cache to a call that is given up.
 const BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
@@ -44,8 +47,18 @@ impl ApiCalls {
     pub fn new(metrics: &Metrics) -> Self {
         let durations = Family::new_with_constructor((|| Histogram::new(BUCKETS)) as fn() -> Histogram);
         Self {
-            calls: metrics.register("api_calls", "Calls to the API server", Family::default()),
-            durations: metrics.register("api_call_duration_seconds", "Time to the head of the answer", durations),
+            calls: metrics.register(
+                "api_calls",
+                "Calls to the API server",
+                &["verb", "resource", "status"],
+                Family::default(),
+            ),
+            durations: metrics.register(
+                "api_call_duration_seconds",
+                "Time to the head of the answer",
+                &["verb", "resource"],
+                durations,
+            ),
         }
     }
 
@@ -88,13 +101,17 @@ where
 
     fn call(&mut self, request: Request<A>) -> Self::Future {
         let (calls, started, call) = (self.calls.clone(), Instant::now(), Call::of(request.method(), request.uri()));
+        let span = call.span();
+        let answered = span.clone();
         let answering = self.inner.call(request);
         let counted = async move {
             let answer = answering.await;
-            calls.count(&call, answer.as_ref().ok().map(|response| response.status().as_u16()), started);
+            let status = answer.as_ref().ok().map(|response| response.status().as_u16());
+            calls.count(&call, status, started);
+            answered.record("http.response.status_code", status);
             answer
         };
-        counted.boxed()
+        counted.instrument(span).boxed()
     }
 }
 
@@ -117,6 +134,23 @@ impl Call {
         };
         let is_watch = uri.query().is_some_and(|query| query.split('&').any(|pair| pair == "watch=true"));
         Self { verb: verb(method, rest.len() > 1, is_watch), resource }
+    }
+}
+
+impl Call {
+    /// For the trace that the call is part of. Watches and Leases are part of none: each would be a trace of its own.
+    fn span(&self) -> Span {
+        if Span::current().is_none() {
+            return Span::none();
+        }
+        let span = tracing::trace_span!(
+            target: traces::TARGET, "call", otel.kind = "client", otel.name = Empty, verb = self.verb,
+            resource = self.resource, http.response.status_code = Empty
+        );
+        if !span.is_disabled() {
+            span.record("otel.name", format!("{} {}", self.verb, self.resource));
+        }
+        span
     }
 }
 

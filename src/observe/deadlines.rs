@@ -2,17 +2,36 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::api::{Phase, Reason, SparkBatchSpec, SparkBatchStatus};
+use crate::api::{CONDITION_RECONCILING, Phase, Reason, SparkBatchSpec, SparkBatchStatus};
+
+/// How soon a batch is looked at again whose cause to wait is not watched.
+const PAUSE: SignedDuration = SignedDuration::from_secs(10);
+/// The same, where looking is a write and was in vain for long.
+const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(150);
 
 /// How long a batch may stay in each phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadlines {
+    /// In Pending, in the namespace's queue.
+    pub queued: SignedDuration,
     /// In Pending, for what keeps the driver pod from being created; as `driver_start` where it is `None`.
     pub pending: Option<SignedDuration>,
     /// In Starting: from the driver pod's creation until its container runs.
     pub driver_start: SignedDuration,
-    /// In Running; for ever where it is `None`.
-    pub running: Option<SignedDuration>,
+    /// In Running.
+    pub running: SignedDuration,
+}
+
+/// Those of an operator that was given none.
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            queued: SignedDuration::from_hours(24),
+            pending: None,
+            driver_start: SignedDuration::from_mins(10),
+            running: SignedDuration::from_hours(365 * 24),
+        }
+    }
 }
 
 impl Deadlines {
@@ -22,9 +41,10 @@ impl Deadlines {
         let own = spec.deadlines.clone().unwrap_or_default();
         let seconds = |seconds: Option<i32>| seconds.map(|seconds| SignedDuration::from_secs(seconds.into()));
         Self {
+            queued: seconds(own.queued_seconds).unwrap_or(self.queued),
             pending: seconds(own.pending_seconds).or(self.pending),
             driver_start: seconds(own.driver_start_seconds).unwrap_or(self.driver_start),
-            running: seconds(own.running_seconds).or(self.running),
+            running: seconds(own.running_seconds).unwrap_or(self.running),
         }
     }
 
@@ -35,12 +55,38 @@ impl Deadlines {
     }
 }
 
+/// How soon a batch without a driver is looked at again that has `waited` for what `reason` says. Each look at a driver
+/// that was refused asks for it again, which is a write: such looks grow rarer, as quotas seldom change.
+#[must_use]
+pub fn pause_of(reason: Reason, waited: SignedDuration) -> SignedDuration {
+    let longest = if reason == Reason::DriverRefused { LONGEST_PAUSE } else { PAUSE };
+    waited.clamp(PAUSE, longest)
+}
+
+/// Since when a batch waits to be started, or may be: time in the queue and before the next attempt does not count.
+#[must_use]
+pub fn waiting_since(status: &SparkBatchStatus) -> Option<Timestamp> {
+    let since = reconciling_since(status, "True")?;
+    Some(status.next_attempt_time.map_or(since, |at| at.max(since)))
+}
+
+/// Since when a batch is in its namespace's queue.
+#[must_use]
+pub fn queued_since(status: &SparkBatchStatus) -> Option<Timestamp> {
+    reconciling_since(status, "False").filter(|_| status.reason == Some(Reason::Queued))
+}
+
+fn reconciling_since(status: &SparkBatchStatus, value: &str) -> Option<Timestamp> {
+    let condition = status.conditions.iter().find(|condition| condition.type_ == CONDITION_RECONCILING)?;
+    (condition.status == value).then_some(condition.last_transition_time.0)
+}
+
 /// When the phase of `status` ends by itself, so that it is looked at again then.
 #[must_use]
 pub fn look_again_at(status: &SparkBatchStatus, deadlines: &Deadlines) -> Option<Timestamp> {
     let (since, limit) = match status.phase {
         Phase::Starting => (status.start_time?, deadlines.driver_start),
-        Phase::Running => (status.running_time?, deadlines.running?),
+        Phase::Running => (status.running_time?, deadlines.running),
         Phase::Pending if status.reason == Some(Reason::RetryBackoff) => return status.next_attempt_time,
         // What waits without a driver looks for its cause more often than that.
         Phase::Pending | Phase::Succeeded | Phase::Failed | Phase::Killed => return None,
@@ -54,8 +100,12 @@ mod tests {
 
     use super::*;
 
-    const OPERATORS: Deadlines =
-        Deadlines { pending: None, driver_start: SignedDuration::from_secs(600), running: None };
+    const OPERATORS: Deadlines = Deadlines {
+        queued: SignedDuration::from_secs(3600),
+        pending: None,
+        driver_start: SignedDuration::from_secs(600),
+        running: SignedDuration::from_secs(86_400),
+    };
 
     fn of(deadlines: &serde_json::Value) -> Deadlines {
         OPERATORS.of(&serde_json::from_value(json!({ "file": "/a.py", "deadlines": deadlines })).unwrap())
@@ -65,9 +115,22 @@ mod tests {
     fn a_batch_goes_before_the_operator_field_by_field() {
         assert_eq!(OPERATORS.of(&SparkBatchSpec::default()), OPERATORS);
         let own = of(&json!({ "runningSeconds": 5, "driverStartSeconds": 7 }));
-        assert_eq!(own.running, Some(SignedDuration::from_secs(5)));
+        assert_eq!(own.running, SignedDuration::from_secs(5));
         assert_eq!((own.driver_start, own.pending()), (SignedDuration::from_secs(7), SignedDuration::from_secs(7)));
         assert_eq!(of(&json!({ "pendingSeconds": 9 })).pending(), SignedDuration::from_secs(9));
+        assert_eq!(of(&json!({ "queuedSeconds": 3 })).queued, SignedDuration::from_secs(3));
+    }
+
+    #[test]
+    fn a_refused_driver_is_asked_for_less_than_once_a_minute() {
+        let (mut waited, mut looks) = (SignedDuration::ZERO, 0);
+        while waited < SignedDuration::from_hours(1) {
+            waited += pause_of(Reason::DriverRefused, waited);
+            looks += 1;
+        }
+        assert!((15..30).contains(&looks), "{looks}");
+        assert_eq!(pause_of(Reason::ConfUnavailable, waited), PAUSE);
+        assert_eq!(pause_of(Reason::DriverRefused, -waited), PAUSE, "clocks differ");
     }
 
     #[test]
@@ -75,10 +138,8 @@ mod tests {
         let at = |second| Some(Timestamp::from_second(second).unwrap());
         let of = |phase| SparkBatchStatus { phase, start_time: at(10), running_time: at(20), ..Default::default() };
         assert_eq!(look_again_at(&of(Phase::Starting), &OPERATORS), at(610));
-        assert_eq!(look_again_at(&of(Phase::Running), &OPERATORS), None);
-        let limited = Deadlines { running: Some(SignedDuration::from_secs(5)), ..OPERATORS };
-        assert_eq!(look_again_at(&of(Phase::Running), &limited), at(25));
-        assert_eq!(look_again_at(&of(Phase::Failed), &limited), None);
+        assert_eq!(look_again_at(&of(Phase::Running), &OPERATORS), at(86_420));
+        assert_eq!(look_again_at(&of(Phase::Failed), &OPERATORS), None);
         let endless = Deadlines { driver_start: SignedDuration::MAX, ..OPERATORS };
         assert_eq!(look_again_at(&of(Phase::Starting), &endless), None);
     }

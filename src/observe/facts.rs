@@ -23,6 +23,8 @@ pub struct DriverFacts {
     pub created: Option<Timestamp>,
     /// Whether somebody has deleted the pod; it may run on for its grace period.
     pub deleted: bool,
+    /// When it should be gone, if it was deleted: at the end of its grace period.
+    pub gone_by: Option<Timestamp>,
     /// Where the Spark UI listens, once it can: the pod's IP and the port.
     pub ui_address: Option<String>,
     /// How far the driver's container is.
@@ -88,19 +90,6 @@ pub enum EndCause {
     Evicted,
 }
 
-/// An executor pod, reduced to its state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ExecutorState {
-    /// Not running yet.
-    Pending,
-    /// Running.
-    Running,
-    /// Ended well.
-    Succeeded,
-    /// Ended badly.
-    Failed,
-}
-
 /// The facts of a driver pod.
 #[must_use]
 pub fn driver_facts(pod: &Pod) -> DriverFacts {
@@ -113,8 +102,9 @@ pub fn driver_facts(pod: &Pod) -> DriverFacts {
         attempt: metadata.labels.as_ref().and_then(|labels| labels.get(LABEL_ATTEMPT)).and_then(|n| n.parse().ok()),
         created: metadata.creation_timestamp.as_ref().map(|time| time.0),
         deleted: metadata.deletion_timestamp.is_some(),
+        gone_by: metadata.deletion_timestamp.as_ref().map(|time| time.0),
         ui_address: ui_address(pod),
-        state: driver_state(pod.status.as_ref()),
+        state: state_of(pod.status.as_ref(), DRIVER_CONTAINER),
     }
 }
 
@@ -126,10 +116,10 @@ fn ui_address(pod: &Pod) -> Option<String> {
     Some(if ip.contains(':') { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") })
 }
 
-/// The driver container decides, and not the pod's phase: a pod with a sidecar runs on after its driver.
-fn driver_state(status: Option<&PodStatus>) -> DriverState {
+/// Spark's container decides, and not the pod's phase: a pod with a sidecar runs on after its driver.
+pub(super) fn state_of(status: Option<&PodStatus>, container: &str) -> DriverState {
     let Some(status) = status else { return waiting(Reason::DriverPending, "") };
-    let container = status.container_statuses.iter().flatten().find(|container| container.name == DRIVER_CONTAINER);
+    let container = status.container_statuses.iter().flatten().find(|found| found.name == container);
     let state = container.and_then(|container| container.state.as_ref());
     if let Some(ended) = state.and_then(|state| state.terminated.as_ref()) {
         return DriverState::Ended(container_end(status, ended));
@@ -223,25 +213,19 @@ fn pod_end(status: &PodStatus) -> DriverEnd {
     DriverEnd { cause, exit_code, message: cut(&message), started: None, finished: None }
 }
 
-/// Kubernetes: the condition `DisruptionTarget`, and the reasons by which older kubelets tell the same.
 fn was_disrupted(status: &PodStatus) -> bool {
-    let conditions = status.conditions.iter().flatten();
-    let disrupted = |condition: &k8s_openapi::api::core::v1::PodCondition| {
-        condition.type_ == "DisruptionTarget" && condition.status == "True"
-    };
-    let reasons = ["Evicted", "NodeShutdown", "NodeLost", "Terminated", "Preempting", "Shutdown"];
-    conditions.into_iter().any(disrupted) || status.reason.as_deref().is_some_and(|reason| reasons.contains(&reason))
+    disruption(status).is_some()
 }
 
-/// The state of an executor pod.
-#[must_use]
-pub fn executor_state(pod: &Pod) -> ExecutorState {
-    match pod.status.as_ref().and_then(|status| status.phase.as_deref()) {
-        Some("Running") => ExecutorState::Running,
-        Some("Succeeded") => ExecutorState::Succeeded,
-        Some("Failed") => ExecutorState::Failed,
-        _ => ExecutorState::Pending,
-    }
+/// Why Kubernetes took a pod away, if it did: the condition `DisruptionTarget`, and the reasons by which older kubelets
+/// tell the same.
+pub(super) fn disruption(status: &PodStatus) -> Option<String> {
+    let reasons = ["Evicted", "NodeShutdown", "NodeLost", "Terminated", "Preempting", "Shutdown"];
+    let told = status.reason.as_deref().filter(|reason| reasons.contains(reason));
+    let mut conditions = status.conditions.iter().flatten();
+    let disrupted = conditions.find(|condition| condition.type_ == "DisruptionTarget" && condition.status == "True");
+    let why = |reason: Option<&str>| reason.unwrap_or("Evicted").to_owned();
+    told.map(str::to_owned).or_else(|| disrupted.map(|condition| why(condition.reason.as_deref())))
 }
 
 fn cut(text: &str) -> String {

@@ -1,16 +1,24 @@
 //! From pods to what is known of a batch, and from that to its status.
 //!
-//! Pure. [`driver_facts`] and [`executor_state`] reduce a pod to the little that decides; [`outcome`] says
+//! Pure. [`driver_facts`], [`executor_state`] and their like reduce a pod to the little that decides; [`outcome`] says
 //! what that means for a batch; [`next_status`] writes it down without ever changing a final outcome.
 
 mod deadlines;
+mod executors;
 mod facts;
+mod mend;
 mod outcome;
+mod queue;
 mod retry;
 mod status;
 
-pub use deadlines::{Deadlines, look_again_at};
-pub use facts::{DriverEnd, DriverFacts, DriverState, EndCause, ExecutorState, driver_facts, executor_state};
+pub use deadlines::{Deadlines, look_again_at, pause_of, queued_since, waiting_since};
+pub use executors::{
+    ExecutorState, LACK_GRACE, Lack, LackCause, executor_failure, executor_state, executor_wait, lack, last_failures,
+};
+pub use facts::{DriverEnd, DriverFacts, DriverState, EndCause, driver_facts};
+pub use mend::mended;
 pub use outcome::{Outcome, outcome};
-pub use retry::{RetryPolicy, status_or_next_attempt};
+pub use queue::{Limits, Place, Queue, Turn};
+pub use retry::{RetryPolicy, jitter, status_or_next_attempt};
 pub use status::{Observation, merge_patch, next_status};

@@ -34,8 +34,8 @@ pub fn outcome(driver: &DriverFacts, deadlines: &Deadlines, now: Timestamp) -> O
             }
             _ => Outcome::new(Phase::Starting, *reason, message.as_str()),
         },
-        DriverState::Running { since } => match (since, deadlines.running) {
-            (Some(since), Some(limit)) if past(*since, limit) => ran_too_long(limit),
+        DriverState::Running { since } => match since {
+            Some(since) if past(*since, deadlines.running) => ran_too_long(deadlines.running),
             _ => Outcome::new(Phase::Running, Reason::DriverRunning, ""),
         },
         DriverState::Ended(end) => ended(end, driver.deleted),
@@ -86,9 +86,10 @@ mod tests {
     use super::*;
 
     const LIMITS: Deadlines = Deadlines {
+        queued: SignedDuration::from_secs(3600),
         pending: None,
         driver_start: SignedDuration::from_secs(600),
-        running: Some(SignedDuration::from_secs(3600)),
+        running: SignedDuration::from_secs(3600),
     };
 
     fn driver(state: DriverState) -> DriverFacts {
@@ -99,6 +100,7 @@ mod tests {
             attempt: Some(1),
             created: Some(Timestamp::UNIX_EPOCH),
             deleted: false,
+            gone_by: None,
             ui_address: None,
             state,
         }
@@ -130,7 +132,8 @@ mod tests {
         assert_eq!(at(3599, &LIMITS).phase, Phase::Running);
         assert_eq!((at(3600, &LIMITS).phase, at(3600, &LIMITS).reason), (Phase::Failed, Reason::DeadlineExceeded));
         assert!(at(3600, &LIMITS).message.contains("runningSeconds"));
-        assert_eq!(at(1 << 30, &Deadlines { running: None, ..LIMITS }).phase, Phase::Running);
+        assert_eq!(at(364 * 86_400, &Deadlines::default()).phase, Phase::Running);
+        assert_eq!(at(365 * 86_400, &Deadlines::default()).reason, Reason::DeadlineExceeded);
     }
 
     #[test]

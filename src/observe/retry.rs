@@ -51,16 +51,22 @@ impl RetryPolicy {
         }
     }
 
-    /// The pause after so many failures: doubled for each, and by up to a fifth shorter, so that many batches that
-    /// failed at once do not come back at once. A function of `seed`, and not of chance, so that it can be tested.
+    /// The pause after so many failures: doubled for each, and shorter by its [`jitter`].
     fn pause(&self, failures: Failures, seed: &str) -> SignedDuration {
         let count = failures.infrastructure.saturating_add(failures.application);
         let doublings = u32::try_from(count.saturating_sub(1)).unwrap_or(0).min(31);
         let millis = |duration: SignedDuration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
         let longest = millis(self.backoff).saturating_mul(1 << doublings).min(millis(self.max_backoff));
-        let hash = seed.bytes().fold(i64::from(count), |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
-        SignedDuration::from_millis(longest - longest / 1000 * hash.rem_euclid(200))
+        SignedDuration::from_millis(longest - longest / 1000 * i64::from(jitter(seed, count.unsigned_abs())))
     }
+}
+
+/// Up to a fifth, in thousandths: by this much the pauses of batches that failed at once differ. A function of `seed`
+/// and `count`, and not of chance, so that it can be tested.
+#[must_use]
+pub fn jitter(seed: &str, count: u32) -> u32 {
+    let hash = seed.bytes().fold(u64::from(count), |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
+    u32::try_from(hash % 200).unwrap_or_default()
 }
 
 /// The status after `previous`; where that would be a failure for which `policy` grants another attempt, the status
@@ -158,14 +164,8 @@ mod tests {
     }
 
     fn fail(status: &SparkBatchStatus, reason: Reason, policy: &RetryPolicy, now: i64) -> SparkBatchStatus {
-        let seen = Observation {
-            outcome: Outcome::new(Phase::Failed, reason, "\u{1}é".repeat(2000)),
-            attempt: status.attempt.unwrap_or(1),
-            app_id: None,
-            driver: None,
-            executors: None,
-            generation: 1,
-        };
+        let outcome = Outcome::new(Phase::Failed, reason, "\u{1}é".repeat(2000));
+        let seen = Observation::without_driver(status.attempt.unwrap_or(1), outcome);
         status_or_next_attempt(status, &seen, policy, "uid", at(now))
     }
 

@@ -3,8 +3,10 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::{DriverFacts, DriverState, Outcome};
-use crate::api::{DriverStatus, ExecutorCounts, Phase, SparkBatchStatus, conditions_for, text};
+use super::{DriverFacts, DriverState, Outcome, last_failures};
+use crate::api::{
+    DriverStatus, ExecutorCounts, ExecutorFailure, Phase, Reason, SparkBatchStatus, conditions_for, text,
+};
 
 /// Longest message of a status, in bytes.
 pub(super) const MAX_MESSAGE: usize = 1280;
@@ -22,6 +24,10 @@ pub struct Observation<'a> {
     pub driver: Option<&'a DriverFacts>,
     /// The attempt's executors.
     pub executors: Option<ExecutorCounts>,
+    /// Failures of the attempt's executors that are known.
+    pub executor_failures: Vec<ExecutorFailure>,
+    /// Its position in the queue, while it is in one.
+    pub queue_position: Option<i32>,
     /// Generation of the spec that was looked at.
     pub generation: i64,
 }
@@ -57,6 +63,7 @@ pub fn next_status(previous: &SparkBatchStatus, seen: &Observation<'_>, now: Tim
         id: previous.id,
         phase: *phase,
         reason: Some(*reason),
+        queue_position: seen.queue_position,
         app_id: seen.app_id.clone().or_else(|| same_attempt.then(|| previous.app_id.clone()).flatten()),
         attempt: Some(seen.attempt),
         attempts: previous.attempts.clone(),
@@ -64,6 +71,11 @@ pub fn next_status(previous: &SparkBatchStatus, seen: &Observation<'_>, now: Tim
         next_attempt_time: kept(previous.next_attempt_time).filter(|_| seen.driver.is_none() && !phase.is_final()),
         driver: driver.or_else(|| same_attempt.then(|| previous.driver.clone()).flatten()),
         executors: seen.executors.or(previous.executors).map(|counts| at_end(counts, *phase)),
+        executor_failures: last_failures(
+            if same_attempt { &previous.executor_failures } else { &[] },
+            &seen.executor_failures,
+            end,
+        ),
         start_time: kept(previous.start_time).or_else(|| seen.driver.and_then(|driver| driver.created)),
         running_time: kept(previous.running_time).or(running_since),
         completion_time: phase.is_final().then(|| end.and_then(|end| end.finished).unwrap_or(now)),
@@ -104,10 +116,47 @@ pub fn merge_patch(old: &Value, new: &Value) -> Option<Value> {
 }
 
 impl SparkBatchStatus {
-    /// Whether `other` says the same but for the counts of executors, which need not be written at once.
+    /// Whether `other` says the same but for executors, of which need not be written at once: their counts and failures,
+    /// and while the driver runs, its words about them.
     #[must_use]
     pub fn differs_only_in_executors(&self, other: &Self) -> bool {
-        self.executors != other.executors && Self { executors: other.executors, ..self.clone() } == *other
+        let mut same =
+            Self { executors: other.executors, executor_failures: other.executor_failures.clone(), ..self.clone() };
+        if self.reason == Some(Reason::DriverRunning) && other.reason == self.reason {
+            same.message.clone_from(&other.message);
+            same.conditions.clone_from(&other.conditions);
+        }
+        self != other && same == *other
+    }
+
+    /// Whether `other` says the same in other words, which need not be written at once.
+    #[must_use]
+    pub fn differs_only_in_words(&self, other: &Self) -> bool {
+        let worded = |status: &Self| {
+            let mut conditions = status.conditions.clone();
+            for (condition, words) in conditions.iter_mut().zip(&other.conditions) {
+                condition.message.clone_from(&words.message);
+            }
+            Self { message: other.message.clone(), conditions, ..status.clone() }
+        };
+        self.message != other.message && worded(self) == *other
+    }
+}
+
+#[cfg(test)]
+impl Observation<'_> {
+    /// Nothing but `outcome` of an attempt that has no driver.
+    pub(super) fn without_driver(attempt: i32, outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            attempt,
+            app_id: None,
+            driver: None,
+            executors: None,
+            executor_failures: Vec::new(),
+            queue_position: None,
+            generation: 1,
+        }
     }
 }
 
@@ -117,7 +166,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::api::Reason;
     use crate::observe::{Deadlines, DriverEnd, EndCause, outcome};
 
     fn state() -> impl Strategy<Value = DriverState> {
@@ -146,6 +194,7 @@ mod tests {
             attempt: Some(1),
             created,
             deleted,
+            gone_by: None,
             ui_address: Some("10.0.0.1:4040".into()),
             state,
         }
@@ -153,14 +202,12 @@ mod tests {
 
     fn observe(previous: &SparkBatchStatus, driver: &DriverFacts, now: Timestamp) -> SparkBatchStatus {
         let driver_start = jiff::SignedDuration::from_secs(600);
-        let outcome = outcome(driver, &Deadlines { pending: None, driver_start, running: None }, now);
+        let outcome = outcome(driver, &Deadlines { driver_start, ..Deadlines::default() }, now);
         let seen = Observation {
-            outcome,
-            attempt: 1,
             app_id: Some("spark-1".into()),
             driver: Some(driver),
             executors: Some(ExecutorCounts::default()),
-            generation: 1,
+            ..Observation::without_driver(1, outcome)
         };
         next_status(previous, &seen, now)
     }
@@ -219,6 +266,18 @@ mod tests {
         let status = observe(&SparkBatchStatus::default(), &driver, Timestamp::UNIX_EPOCH);
         let again = observe(&status, &driver, Timestamp::from_second(100).unwrap());
         assert_eq!(merge_patch(&serde_json::to_value(&status).unwrap(), &serde_json::to_value(&again).unwrap()), None);
+    }
+
+    #[test]
+    fn other_words_for_the_same_are_told_from_news() {
+        let wait = |message: &str, reason| {
+            let seen = Observation::without_driver(1, Outcome::new(Phase::Pending, reason, message));
+            next_status(&SparkBatchStatus::default(), &seen, Timestamp::UNIX_EPOCH)
+        };
+        let before = wait("used: 3", Reason::DriverRefused);
+        assert!(before.differs_only_in_words(&wait("used: 4", Reason::DriverRefused)));
+        assert!(!before.differs_only_in_words(&before));
+        assert!(!before.differs_only_in_words(&wait("used: 4", Reason::ConfUnavailable)));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::LocalObjectReference;
 
-use super::{CONF_DIR, Defaults, EXECUTOR_TEMPLATE_FILE, ValidatedBatch};
+use super::{CONF_DIR, Defaults, EXECUTOR_TEMPLATE_FILE, ValidatedBatch, monitoring, volcano};
 use crate::api::jvm_size::parse_mib;
 use crate::api::validation::Problem;
 use crate::api::{ContainerResources, EXECUTOR_CONTAINER, Scheduling, SparkBatchSpec};
@@ -21,6 +21,9 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("spark.jars.ivy", "/tmp/.ivy2"),
     ("spark.ui.killEnabled", "false"),
 ];
+
+/// What a Secret takes, 1 MiB, less what else stands in the driver's.
+const MAX_CONF_BYTES: usize = 1_000_000;
 
 /// The `ConfigMap` with Hadoop's configuration. Spark: `HadoopConfDriverFeatureStep`.
 pub(super) const HADOOP_CONFIG_MAP: &str = "spark.kubernetes.hadoop.configMapName";
@@ -87,6 +90,9 @@ fn set_typed(conf: &mut SparkConf, spec: &SparkBatchSpec) {
     if let Some(resources) = spec.executor.as_ref().and_then(|executor| executor.resources.as_ref()) {
         set_executor_cpu(conf, resources);
     }
+    if let Some(monitoring) = &spec.monitoring {
+        monitoring::set(conf, monitoring);
+    }
 }
 
 /// A jar given as the application's file goes into `spark.jars` too: spark-submit does so on the client, and
@@ -128,7 +134,8 @@ fn set_dynamic_allocation(conf: &mut SparkConf, spec: &SparkBatchSpec) {
 
 fn scheduler_name(scheduling: &Scheduling) -> Option<String> {
     let yunikorn = scheduling.yunikorn_queue.as_ref().map(|_| "yunikorn".to_owned());
-    scheduling.scheduler_name.clone().or(yunikorn)
+    let volcano = scheduling.volcano_queue.as_ref().map(|_| volcano::SCHEDULER.to_owned());
+    scheduling.scheduler_name.clone().or(yunikorn).or(volcano)
 }
 
 /// Spark sets an executor's CPU from these keys, over whatever the template says.
@@ -156,11 +163,21 @@ fn set_all<'a>(conf: &mut SparkConf, values: impl IntoIterator<Item = (&'a str, 
 /// Rules that only the whole conf can be held against.
 pub(super) fn problems(conf: &SparkConf) -> Vec<Problem> {
     let mut problems = Vec::new();
+    // What a field says is refused where the field is.
+    let is_typed = |key| matches!(conf.origin(key), Some(Origin::Field(_)));
     for key in ["spark.executor.instances", "spark.driver.cores", "spark.executor.cores"] {
         let least = i32::from(key != "spark.executor.instances");
-        if conf.get(key).is_some_and(|value| value.parse::<i32>().map_or(true, |value| value < least)) {
+        let is_too_small = |value: &str| value.parse::<i32>().map_or(true, |value| value < least);
+        if !is_typed(key) && conf.get(key).is_some_and(is_too_small) {
             problems.push(Problem::new(format!("conf.{key}"), format!("must be a whole number from {least}")));
         }
+    }
+    // Spark: SparkSubmitArguments.validateSubmitArguments, in the driver.
+    let instances = "spark.executor.instances";
+    if conf.get(instances) == Some("0") && !is_dynamic(conf) && !is_typed(instances) {
+        let message = "must be at least 1: Spark takes no application without executors, unless dynamicAllocation is \
+                       enabled, which starts with none and asks for them when there is work";
+        problems.push(Problem::new(format!("conf.{instances}"), message));
     }
     for key in conf.under("spark.driver.resource.").filter_map(|(key, _)| key.strip_suffix(".amount")) {
         if conf.get(&format!("spark.driver.resource.{key}.vendor")).is_none() {
@@ -173,14 +190,23 @@ pub(super) fn problems(conf: &SparkConf) -> Vec<Problem> {
     if !["Always", "IfNotPresent", "Never"].contains(&policy) {
         problems.push(Problem::new("imagePullPolicy", "must be Always, IfNotPresent or Never"));
     }
+    let size: usize = conf.iter().map(|(key, value)| key.len() + value.len()).sum();
+    if size > MAX_CONF_BYTES {
+        let rule = format!("is longer than {MAX_CONF_BYTES} bytes with what confFrom brings, more than a Secret holds");
+        problems.push(Problem::new("conf", rule));
+    }
     problems
+}
+
+fn is_dynamic(conf: &SparkConf) -> bool {
+    conf.get("spark.dynamicAllocation.enabled") == Some("true")
 }
 
 /// Executors at the start. Spark: `SchedulerBackendUtils`, `Utils.getDynamicAllocationInitialExecutors`.
 pub(super) fn requested_executors(conf: &SparkConf) -> i32 {
     let number = |key| conf.get(key).and_then(|value| value.parse::<i32>().ok());
     let instances = number("spark.executor.instances");
-    if conf.get("spark.dynamicAllocation.enabled") != Some("true") {
+    if !is_dynamic(conf) {
         return instances.unwrap_or(2);
     }
     let least = number("spark.dynamicAllocation.minExecutors").unwrap_or(0);
@@ -247,6 +273,7 @@ pub(super) fn complete(batch: &ValidatedBatch) -> SparkConf {
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
+    use serde_json::json;
 
     use super::*;
 
@@ -266,5 +293,35 @@ mod tests {
             conf.set(key, *value, Origin::Conf);
         }
         assert_eq!(ui_port(&conf), port);
+    }
+
+    #[rstest]
+    #[case(&[("spark.executor.instances", "1")], true)]
+    #[case(&[("spark.executor.instances", "0")], false)]
+    #[case(&[("spark.executor.instances", "0"), ("spark.dynamicAllocation.enabled", "false")], false)]
+    #[case(&[("spark.executor.instances", "0"), ("spark.dynamicAllocation.enabled", "true")], true)]
+    fn an_application_without_executors_is_refused_unless_they_come_later(
+        #[case] keys: &[(&str, &str)],
+        #[case] taken: bool,
+    ) {
+        let mut conf = SparkConf::default();
+        for (key, value) in keys {
+            conf.set(key, *value, Origin::Conf);
+        }
+        let problems = problems(&conf);
+        assert_eq!(problems.is_empty(), taken, "{problems:?}");
+        assert!(problems.iter().all(|problem| problem.field == "conf.spark.executor.instances"), "{problems:?}");
+    }
+
+    #[rstest]
+    #[case(json!({ "file": "/a.py", "numExecutors": 0 }))]
+    #[case(json!({ "file": "/a.py", "numExecutors": -1 }))]
+    #[case(json!({ "file": "/a.py", "driverCores": 0 }))]
+    #[case(json!({ "file": "/a.py", "executorCores": 2000 }))]
+    fn a_number_that_is_out_of_range_is_told_of_once(#[case] spec: serde_json::Value) {
+        let spec: SparkBatchSpec = serde_json::from_value(spec).unwrap();
+        let told = crate::api::validation::problems(&spec).len();
+        let again = problems(&requested(&spec, &[], &Defaults::default())).len();
+        assert_eq!((told, again), (1, 0));
     }
 }

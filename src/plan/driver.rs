@@ -202,7 +202,7 @@ fn from_secret(batch: &ValidatedBatch, name: &str) -> EnvVar {
 }
 
 /// Spark: `BasicDriverFeatureStep`.
-fn resources(batch: &ValidatedBatch) -> ResourceRequirements {
+pub(super) fn resources(batch: &ValidatedBatch) -> ResourceRequirements {
     let own = &batch.driver.resources;
     let quantity = |text: &str| Quantity(text.to_owned());
     let memory = Quantity(format!("{}Mi", batch.memory.total_mib));
@@ -211,21 +211,11 @@ fn resources(batch: &ValidatedBatch) -> ResourceRequirements {
     let limit = own.limits.get("cpu").cloned().or(batch.conf.get("spark.kubernetes.driver.limit.cores").map(quantity));
     let mut requests = pod::other_resources(&own.requests);
     requests.extend([("cpu".to_owned(), cpu), ("memory".to_owned(), memory.clone())]);
-    let mut limits = devices(batch);
+    let mut limits = pod::devices(&batch.conf, ROLE_DRIVER);
     limits.extend(pod::other_resources(&own.limits));
     limits.insert("memory".to_owned(), memory);
     limits.extend(limit.map(|limit| ("cpu".to_owned(), limit)));
     ResourceRequirements { requests: Some(requests), limits: Some(limits), ..ResourceRequirements::default() }
-}
-
-/// GPUs and other devices of conf. Spark: `KubernetesUtils.buildResourcesQuantities`.
-fn devices(batch: &ValidatedBatch) -> BTreeMap<String, Quantity> {
-    let amounts = batch.conf.under("spark.driver.resource.").filter_map(|(key, amount)| {
-        let name = key.strip_suffix(".amount")?;
-        let vendor = batch.conf.get(&format!("spark.driver.resource.{name}.vendor"))?;
-        Some((format!("{vendor}/{name}"), Quantity(amount.trim().to_owned())))
-    });
-    amounts.collect()
 }
 
 /// Volumes, their mounts, and the directories for Spark's shuffle and spill files.

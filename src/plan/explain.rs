@@ -17,6 +17,9 @@ const SHORTEST_SOUGHT: usize = 4;
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Explanation {
+    /// Volcano's group of the pods, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod_group: Option<Value>,
     /// The driver pod.
     pub driver_pod: Value,
     /// The Secret, its data as text.
@@ -44,6 +47,7 @@ pub fn explain(pods: &PodSet, redaction: &Redaction) -> Explanation {
     let template = text_of(&pods.secret, EXECUTOR_TEMPLATE_FILE);
     let masked = |object: Value| mask(object, &secrets);
     Explanation {
+        pod_group: pods.pod_group.as_ref().map(|group| masked(to_value(group))),
         driver_pod: masked(to_value::<Pod>(&pods.driver)),
         secret: masked(readable(&pods.secret, &pods.conf, redaction)),
         executor_pod_template: masked(serde_json::from_str(&template).unwrap_or_default()),

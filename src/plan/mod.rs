@@ -1,4 +1,4 @@
-//! From a batch to the objects that run it: driver pod and Secret.
+//! From a batch to the objects that run it: driver pod and Secret, and a `PodGroup` where Volcano schedules.
 //!
 //! Pure: [`validate`] turns a resource into a [`ValidatedBatch`] or lists every problem; [`build`] cannot
 //! fail. The executors are made by Spark inside the driver, shaped by the template in the Secret.
@@ -7,16 +7,21 @@ mod conf;
 mod driver;
 mod executor;
 mod explain;
+mod monitoring;
 mod pod;
+mod quantity;
 mod shape;
 mod validate;
+mod volcano;
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Pod, Secret};
+use kube::core::DynamicObject;
 
 pub use explain::{Explanation, Property, explain};
 pub use validate::{ValidatedBatch, validate};
+pub use volcano::pod_group_resource;
 
 use crate::spark::SparkConf;
 
@@ -45,6 +50,8 @@ pub struct Defaults {
 /// The objects of one attempt, in the order in which they are created.
 #[derive(Clone, Debug)]
 pub struct PodSet {
+    /// Volcano's `PodGroup`, which the pods name, where the batch asks for one.
+    pub pod_group: Option<DynamicObject>,
     /// The driver pod. It mounts [`PodSet::secret`] and cannot start before that exists.
     pub driver: Pod,
     /// The driver's configuration, and the record that the attempt's pod was created.
@@ -57,5 +64,10 @@ pub struct PodSet {
 #[must_use]
 pub fn build(batch: &ValidatedBatch) -> PodSet {
     let conf = conf::complete(batch);
-    PodSet { driver: driver::pod(batch), secret: driver::secret(batch, &conf), conf }
+    PodSet {
+        pod_group: volcano::pod_group(batch),
+        driver: driver::pod(batch),
+        secret: driver::secret(batch, &conf),
+        conf,
+    }
 }

@@ -11,6 +11,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use super::ValidatedBatch;
 use super::shape::PodShape;
 use crate::api::{LABEL_ATTEMPT, LABEL_BATCH, MANAGER};
+use crate::spark::SparkConf;
 
 /// User and group of Spark's images. Spark: `kubernetes/dockerfiles/spark/Dockerfile` (`spark_uid`).
 const SPARK_UID: i64 = 185;
@@ -108,6 +109,17 @@ pub(super) fn ports(shape: &PodShape, own: Vec<ContainerPort>) -> Vec<ContainerP
 pub(super) fn other_resources(resources: &BTreeMap<String, Quantity>) -> BTreeMap<String, Quantity> {
     let computed = |name: &str| matches!(name, "cpu" | "memory");
     resources.iter().filter(|(name, _)| !computed(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+/// GPUs and other devices of conf, of driver or executor. Spark: `KubernetesUtils.buildResourcesQuantities`.
+pub(super) fn devices(conf: &SparkConf, role: &str) -> BTreeMap<String, Quantity> {
+    let prefix = format!("spark.{role}.resource.");
+    let amounts = conf.under(&prefix).filter_map(|(key, amount)| {
+        let name = key.strip_suffix(".amount")?;
+        let vendor = conf.get(&format!("{prefix}{name}.vendor"))?;
+        Some((format!("{vendor}/{name}"), Quantity(amount.trim().to_owned())))
+    });
+    amounts.collect()
 }
 
 /// `None` for an empty map or list, which the API server would drop.

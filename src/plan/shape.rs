@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::DeepMerge;
 use k8s_openapi::api::core::v1::{Affinity, Container, EnvVar, PodSpec, TopologySpreadConstraint};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
-use super::pod;
+use super::{pod, volcano};
 use crate::api::{ContainerResources, Open, PodSettings, Scheduling};
 
 /// What a batch says of its driver's pod, or of its executors'. The builders put what they set over it.
@@ -44,13 +44,16 @@ impl PodShape {
     /// The shape with what tells schedulers its queue.
     ///
     /// Spark: "Running Spark on Kubernetes", "Using Apache `YuniKorn` as Customized Scheduler". Kueue: "Run Plain Pods".
-    pub(super) fn queued(mut self, scheduling: &Scheduling, app_id: &str) -> Self {
+    pub(super) fn queued(mut self, scheduling: &Scheduling, app_id: &str, pod_group: &str) -> Self {
         if let Some(queue) = &scheduling.kueue_queue {
             self.labels.insert("kueue.x-k8s.io/queue-name".to_owned(), queue.clone());
         }
         if let Some(queue) = &scheduling.yunikorn_queue {
             self.labels.insert("queue".to_owned(), queue.clone());
             self.annotations.insert("yunikorn.apache.org/app-id".to_owned(), app_id.to_owned());
+        }
+        if scheduling.volcano_queue.is_some() {
+            self.annotations.insert(volcano::GROUP_ANNOTATION.to_owned(), pod_group.to_owned());
         }
         self
     }
@@ -67,7 +70,7 @@ fn placed(pod: PodSpec, settings: &PodSettings) -> PodSpec {
         topology_spread_constraints: pod::non_empty(after(pod.topology_spread_constraints, &constraints)),
         affinity: affinity.or(pod.affinity),
         priority_class_name: settings.priority_class_name.clone().or(pod.priority_class_name),
-        security_context: Some(overlaid(pod::security_context(), pod.security_context.as_ref())),
+        security_context: Some(overlaid(pod::security_context(), pod.security_context)),
         ..pod
     }
 }
@@ -76,19 +79,19 @@ fn spark_container(container: Container, settings: &PodSettings) -> Container {
     let is_replaced = |variable: &EnvVar| settings.env.iter().any(|own| own.name == variable.name);
     let env = container.env.unwrap_or_default().into_iter().filter(|variable| !is_replaced(variable)).collect();
     let own_context = settings.security_context.as_ref().map(read_checked);
-    let context = overlaid(pod::container_security_context(), container.security_context.as_ref());
+    let context = overlaid(pod::container_security_context(), container.security_context);
     Container {
         env: Some(after(Some(env), &settings.env)),
         env_from: pod::non_empty(after(container.env_from, &settings.env_from)),
         volume_mounts: Some(after(container.volume_mounts, &settings.volume_mounts)),
-        security_context: Some(overlaid(context, own_context.as_ref())),
+        security_context: Some(overlaid(context, own_context)),
         ..container
     }
 }
 
 /// A container beside Spark's, without privileges unless it asks for them.
 fn without_privileges(container: Container) -> Container {
-    let context = overlaid(pod::unprivileged(), container.security_context.as_ref());
+    let context = overlaid(pod::unprivileged(), container.security_context);
     Container { security_context: Some(context), ..container }
 }
 
@@ -109,29 +112,16 @@ fn after<T: Clone>(template: Option<Vec<T>>, own: &[T]) -> Vec<T> {
 }
 
 /// `object` with every field that `upper` sets in place of its own.
-fn overlaid<T: Serialize + DeserializeOwned + Clone>(object: T, upper: Option<&T>) -> T {
-    let Some(upper) = upper else { return object };
-    let (Ok(mut merged), Ok(upper)) = (serde_json::to_value(&object), serde_json::to_value(upper)) else {
-        return object;
-    };
-    overlay(&mut merged, upper);
-    serde_json::from_value(merged).unwrap_or(object)
-}
-
-fn overlay(object: &mut Value, upper: Value) {
-    match (object, upper) {
-        (Value::Object(object), Value::Object(upper)) => {
-            for (name, value) in upper {
-                overlay(object.entry(name).or_insert(Value::Null), value);
-            }
-        }
-        (object, upper) => *object = upper,
+fn overlaid<T: DeepMerge>(mut object: T, upper: Option<T>) -> T {
+    if let Some(upper) = upper {
+        object.merge_from(upper);
     }
+    object
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 

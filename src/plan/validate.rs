@@ -8,11 +8,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource as _, ResourceExt as _};
 
 use super::shape::PodShape;
-use super::{Defaults, conf};
+use super::volcano::Gang;
+use super::{Defaults, conf, monitoring, volcano};
 use crate::api::validation::{Problem, check_conf, problems};
 use crate::api::{
     ANNOTATION_OWNER, DRIVER_CONTAINER, EXECUTOR_CONTAINER, FACADE_NAME_PREFIX, KEYED_NAME_PREFIX, PodSettings,
-    SparkBatch,
+    ROLE_DRIVER, ROLE_EXECUTOR, SparkBatch,
 };
 use crate::spark::{
     AttemptNames, Language, Origin, PodMemory, SparkConf, app_id, driver_memory, in_image, with_manifest,
@@ -48,6 +49,8 @@ pub struct ValidatedBatch {
     /// The `ConfigMap` with files for `SPARK_CONF_DIR`.
     pub(super) spark_conf: Option<String>,
     pub(super) conf: SparkConf,
+    /// What is asked of Volcano.
+    pub(super) gang: Option<Gang>,
 }
 
 impl ValidatedBatch {
@@ -98,17 +101,24 @@ pub fn validate(
         found.push(Problem::new("image", "is required: the operator has no default image"));
     }
     found.extend(conf::problems(&conf));
+    found.extend(monitoring::problems(spec, &conf));
+    found.extend(volcano::problems(spec, &conf));
     let (Some(memory), Some(image), true) = (memory, image.map(str::to_owned), found.is_empty()) else {
         return Err(found);
     };
-    let app_id = app_id(&uid, attempt);
+    let (app_id, names) = (app_id(&uid, attempt), AttemptNames::new(&name, &uid, attempt));
     let scheduling = spec.scheduling.clone().unwrap_or_default();
-    let shape = |settings: Option<&PodSettings>, spark: &str| {
-        Box::new(PodShape::new(&settings.cloned().unwrap_or_default(), spark).queued(&scheduling, &app_id))
+    let metrics = spec.monitoring.clone().unwrap_or_default();
+    let shape = |role: &str, settings: Option<&PodSettings>, spark: &str| {
+        let shape =
+            PodShape::new(&settings.cloned().unwrap_or_default(), spark).queued(&scheduling, &app_id, &names.pod_group);
+        Box::new(monitoring::scraped(shape, role, &metrics, &conf))
     };
-    Ok(ValidatedBatch {
+    let driver = shape(ROLE_DRIVER, spec.driver.as_ref(), DRIVER_CONTAINER);
+    let executor = shape(ROLE_EXECUTOR, spec.executor.as_ref(), EXECUTOR_CONTAINER);
+    let mut valid = ValidatedBatch {
         attempt,
-        names: AttemptNames::new(&name, &uid, attempt),
+        names,
         app_name: conf.get("spark.app.name").unwrap_or(&name).to_owned(),
         user: batch.annotations().get(ANNOTATION_OWNER).cloned().unwrap_or_else(|| "spark".to_owned()),
         submit_time: batch.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
@@ -122,8 +132,8 @@ pub fn validate(
         image_pull_secrets: conf::pull_secrets(&conf),
         service_account: spec.service_account_name.clone().unwrap_or_else(|| defaults.service_account.clone()),
         memory,
-        driver: shape(spec.driver.as_ref(), DRIVER_CONTAINER),
-        executor: shape(spec.executor.as_ref(), EXECUTOR_CONTAINER),
+        driver,
+        executor,
         spark_conf: spec.spark_conf_from.as_ref().map(|source| source.name.clone()),
         volumes: spec.volumes.iter().filter_map(|volume| volume.read().ok()).collect(),
         app_id,
@@ -131,7 +141,10 @@ pub fn validate(
         name,
         namespace,
         owner_reference,
-    })
+        gang: None,
+    };
+    valid.gang = volcano::gang(spec, &valid).map_err(|problem| vec![problem])?;
+    Ok(valid)
 }
 
 /// `batch-<number>` and `batch-key-<hash>` are how the REST facade names what it creates, and its promise that no id

@@ -4,6 +4,9 @@
 //! 400, 414 or 431 and an empty body.
 
 mod socket;
+mod tls;
+#[cfg(test)]
+mod tls_tests;
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -21,7 +24,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus_client::metrics::counter::Counter;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -30,6 +33,7 @@ use tower::ServiceExt as _;
 use tracing::{debug, warn};
 
 use self::socket::{Pace, Socket, Timed};
+pub use self::tls::{Tls, TlsError, TlsFiles};
 
 /// Pause after a connection could not be accepted, for want of file descriptors for example.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
@@ -48,12 +52,13 @@ const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
 /// Bounds on connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionLimits {
-    /// Connections at once; more are answered with 503 and closed.
+    /// Connections at once; more are answered with 503 and closed, or closed without a word where TLS would have to come
+    /// first.
     pub connections: usize,
     /// How long a connection may be open without a request. Longer than the proxies in front keep theirs, or they
     /// send requests into a connection that is being closed.
     pub idle: Duration,
-    /// How long the head of a request may take to arrive, from its first byte.
+    /// How long the head of a request may take to arrive, from its first byte; and a TLS handshake.
     pub head: Duration,
     /// Longest head of a request, in bytes; at least 8192.
     pub head_bytes: usize,
@@ -107,15 +112,16 @@ impl Connections {
 }
 
 /// Serves until `cancel`, then lets requests in flight end. Returns whether all of them did in time. Handlers find
-/// the client's address as [`ConnectInfo`].
+/// the client's address as [`ConnectInfo`]. Without `tls`, bytes travel as they are.
 pub async fn serve(
     listener: TcpListener,
+    tls: Option<Arc<Tls>>,
     router: Router,
     connections: &Connections,
     cancel: CancellationToken,
 ) -> bool {
     let tasks = TaskTracker::new();
-    let server = Server::new(router, connections.clone(), cancel.clone());
+    let server = Server::new(tls, router, connections.clone(), cancel.clone());
     let killed = CancellationToken::new();
     let _kill = killed.clone().drop_guard();
     let turning_away = Arc::new(Semaphore::new(TURNED_AWAY));
@@ -127,7 +133,9 @@ pub async fn serve(
                     tasks.spawn(killed.clone().run_until_cancelled_owned(connection));
                 } else {
                     connections.turned_away.inc();
-                    if let Ok(permit) = Arc::clone(&turning_away).try_acquire_owned() {
+                    if server.tls.is_none()
+                        && let Ok(permit) = Arc::clone(&turning_away).try_acquire_owned()
+                    {
                         tasks.spawn(killed.clone().run_until_cancelled_owned(turn_away(stream, permit)));
                     }
                 }
@@ -155,13 +163,14 @@ fn is_clients(error: &io::Error) -> bool {
 #[derive(Clone)]
 struct Server {
     http: http1::Builder,
+    tls: Option<Arc<Tls>>,
     router: Router,
     connections: Connections,
     cancel: CancellationToken,
 }
 
 impl Server {
-    fn new(router: Router, connections: Connections, cancel: CancellationToken) -> Self {
+    fn new(tls: Option<Arc<Tls>>, router: Router, connections: Connections, cancel: CancellationToken) -> Self {
         let limits = &connections.limits;
         let mut http = http1::Builder::new();
         // hyper counts the time of a head from the end of the request before it: that is idle time here, and the
@@ -169,12 +178,26 @@ impl Server {
         http.timer(TokioTimer::new()).header_read_timeout(limits.idle);
         // A buffer may have room for more than it is asked to hold, so the head has a bound of its own.
         http.max_buf_size(limits.head_bytes.max(8192)).max_header_size(limits.head_bytes);
-        Self { http, router, connections, cancel }
+        Self { http, tls, router, connections, cancel }
     }
 
     async fn connection(self, stream: TcpStream, peer: SocketAddr, _permit: OwnedSemaphorePermit) {
         // Answers are small and written at once: nothing is gained by waiting for more to send.
         drop(stream.set_nodelay(true));
+        let Some(tls) = &self.tls else { return self.converse(stream, peer).await };
+        let shaking = tokio::time::timeout(self.connections.limits.head, tls.accept(stream));
+        match self.cancel.run_until_cancelled(shaking).await {
+            Some(Ok(Ok(stream))) => self.converse(stream, peer).await,
+            Some(Ok(Err(error))) => debug!(%peer, %error, "no TLS connection came about"),
+            Some(Err(_)) => {
+                self.connections.cut.inc();
+            }
+            // Nothing was asked for yet.
+            None => {}
+        }
+    }
+
+    async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(&self, stream: S, peer: SocketAddr) {
         let pace = Pace::new(&self.connections.limits);
         let socket = TokioIo::new(Socket::new(stream, pace.clone()));
         let service = service_fn(|request| Box::pin(answer(self.router.clone(), request, peer, pace.clone())));
@@ -194,7 +217,10 @@ impl Server {
         let socket = connection.into_parts().io.into_inner();
         if socket.is_cut() {
             self.connections.cut.inc();
-        } else if !was_idle {
+        } else if was_idle {
+            // TLS has an end of its own.
+            drop(tokio::time::timeout(LINGER, socket.into_inner().shutdown()).await);
+        } else {
             linger(socket.into_inner()).await;
         }
     }
@@ -223,9 +249,10 @@ async fn turn_away(stream: TcpStream, _permit: OwnedSemaphorePermit) {
 
 /// Ends a connection so that the client can read its answer: where something that it sent is unread, closing makes
 /// the kernel throw away what is on the way.
-async fn linger(mut stream: TcpStream) {
-    if stream.shutdown().await.is_ok() {
-        let discarding = async { tokio::io::copy(&mut stream.take(LINGER_BYTES), &mut tokio::io::sink()).await };
-        drop(tokio::time::timeout(LINGER, discarding).await);
-    }
+async fn linger(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+    let discarding = async {
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream.take(LINGER_BYTES), &mut tokio::io::sink()).await
+    };
+    drop(tokio::time::timeout(LINGER, discarding).await);
 }

@@ -1,4 +1,4 @@
-//! The memory that a driver's pod asks for.
+//! The memory that the pods of drivers and executors ask for.
 
 use thiserror::Error;
 
@@ -43,6 +43,32 @@ pub fn driver_memory(conf: &SparkConf, language: Language) -> Result<PodMemory, 
     let overhead =
         size(conf, "spark.driver.memoryOverhead")?.unwrap_or_else(|| share(heap_mib, driver_factor).max(least));
     Ok(PodMemory { heap_mib, total_mib: heap_mib.saturating_add(overhead), overhead_factor })
+}
+
+/// What the pod of an executor asks for, in MiB.
+///
+/// Spark: `ResourceProfile.getResourcesForClusterManager`, `BasicExecutorFeatureStep`.
+pub fn executor_memory_mib(conf: &SparkConf, language: Language) -> Result<u64, MemoryError> {
+    let heap = size(conf, "spark.executor.memory")?.unwrap_or(DEFAULT_HEAP_MIB);
+    let fallback = factor(conf, "spark.kubernetes.memoryOverheadFactor")?.unwrap_or(language.default_overhead_factor());
+    let factor = factor(conf, "spark.executor.memoryOverheadFactor")?.unwrap_or(fallback);
+    let least = size(conf, "spark.executor.minMemoryOverhead")?.unwrap_or(MIN_OVERHEAD_MIB);
+    let overhead = size(conf, "spark.executor.memoryOverhead")?.unwrap_or_else(|| share(heap, factor).max(least));
+    let is_python = language == Language::Python;
+    let python = if is_python { size(conf, "spark.executor.pyspark.memory")?.unwrap_or(0) } else { 0 };
+    Ok([overhead, python, off_heap_mib(conf)?].into_iter().fold(heap, u64::saturating_add))
+}
+
+/// Spark: `spark.memory.offHeap.size`, in bytes where it has no unit.
+fn off_heap_mib(conf: &SparkConf) -> Result<u64, MemoryError> {
+    const SIZE: &str = "spark.memory.offHeap.size";
+    if conf.get("spark.memory.offHeap.enabled") != Some("true") {
+        return Ok(0);
+    }
+    match conf.get(SIZE).map(str::parse::<u64>) {
+        Some(Ok(bytes)) => Ok(bytes >> 20),
+        _ => Ok(size(conf, SIZE)?.unwrap_or(0)),
+    }
 }
 
 /// `(factor * heap).toInt`, as Spark has it.
@@ -104,6 +130,28 @@ mod tests {
         #[case] mib: u64,
     ) {
         assert_eq!(total(language, conf), mib);
+    }
+
+    #[rstest]
+    #[case(Language::Java, &[], 1408)]
+    #[case(Language::Python, &[("spark.executor.memory", "2g")], 2867)]
+    #[case(Language::Python, &[("spark.executor.pyspark.memory", "1g")], 2457)]
+    #[case(Language::Java, &[("spark.executor.pyspark.memory", "1g")], 1408)]
+    #[case(Language::Java, &[("spark.executor.memoryOverhead", "100m"), ("spark.executor.memory", "1g")], 1124)]
+    #[case(Language::Java, &[("spark.kubernetes.memoryOverheadFactor", "1"), ("spark.executor.memoryOverheadFactor", "0.5")], 1536)]
+    #[case(Language::Java, &[("spark.memory.offHeap.enabled", "true"), ("spark.memory.offHeap.size", "104857600")], 1508)]
+    #[case(Language::Java, &[("spark.memory.offHeap.enabled", "true"), ("spark.memory.offHeap.size", "100m")], 1508)]
+    #[case(Language::Java, &[("spark.memory.offHeap.size", "100m")], 1408)]
+    fn an_executor_asks_for_what_spark_would(
+        #[case] language: Language,
+        #[case] pairs: &[(&str, &str)],
+        #[case] mib: u64,
+    ) {
+        let mut conf = SparkConf::default();
+        for (key, value) in pairs {
+            conf.set(key, *value, Origin::Conf);
+        }
+        assert_eq!(executor_memory_mib(&conf, language), Ok(mib));
     }
 
     #[test]

@@ -15,6 +15,8 @@ pub struct AttemptNames {
     pub driver_pod: String,
     /// The Secret with the driver's configuration, which is also the attempt's start gate.
     pub conf_secret: String,
+    /// Volcano's group of the attempt's pods.
+    pub pod_group: String,
 }
 
 impl AttemptNames {
@@ -29,7 +31,12 @@ impl AttemptNames {
         let room = MAX_NAME - LONGEST_ENDING - ending.len();
         let stem = dns_label(name, room);
         let prefix = format!("{stem}{ending}");
-        Self { driver_pod: format!("{prefix}-driver"), conf_secret: format!("{prefix}-conf"), prefix }
+        Self {
+            driver_pod: format!("{prefix}-driver"),
+            conf_secret: format!("{prefix}-conf"),
+            pod_group: format!("{prefix}-group"),
+            prefix,
+        }
     }
 }
 
@@ -102,7 +109,7 @@ mod tests {
         #[test]
         fn names_are_always_dns_labels(name in ".{0,300}", attempt in 1..i32::MAX) {
             let names = AttemptNames::new(&name, UID, attempt);
-            for name in [&names.driver_pod, &names.conf_secret, &names.prefix, &app_id(UID, attempt), &app_name_label(&name)] {
+            for name in [&names.driver_pod, &names.conf_secret, &names.pod_group, &names.prefix, &app_id(UID, attempt), &app_name_label(&name)] {
                 prop_assert!(is_dns_label(name), "{}", name);
             }
         }

@@ -1,8 +1,16 @@
 //! `spark.properties`: the text that `java.util.Properties` reads back as it was meant.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use thiserror::Error;
+
 use super::SparkConf;
+
+/// A backslash that begins nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("has a '\\\\u' without four hexadecimal digits after it")]
+pub struct BadEscape;
 
 /// The text of a properties file, sorted by key.
 ///
@@ -41,69 +49,68 @@ fn escape(text: &str, is_key: bool, out: &mut String) {
     }
 }
 
+/// The properties of a file's text.
+///
+/// Java: `java.util.Properties.load`.
+///
+/// # Errors
+/// If a `\\u` is not followed by four hexadecimal digits; Java refuses that, too.
+pub fn parse_properties(text: &str) -> Result<BTreeMap<String, String>, BadEscape> {
+    let mut lines: Vec<String> = Vec::new();
+    let mut continued = false;
+    for line in text.split(['\n', '\r']) {
+        let line = line.trim_start_matches([' ', '\t', '\u{c}']);
+        if !continued && (line.is_empty() || line.starts_with(['#', '!'])) {
+            continue;
+        }
+        let slashes = line.len() - line.trim_end_matches('\\').len();
+        let body = if slashes % 2 == 1 { &line[..line.len() - 1] } else { line };
+        match lines.last_mut().filter(|_| continued) {
+            Some(last) => last.push_str(body),
+            None => lines.push(body.to_owned()),
+        }
+        continued = slashes % 2 == 1;
+    }
+    lines.iter().map(|line| entry(line)).collect()
+}
+
+fn entry(line: &str) -> Result<(String, String), BadEscape> {
+    let is_blank = |c: &char| " \t\u{c}".contains(*c);
+    let (mut key, mut chars) = (String::new(), line.chars().peekable());
+    while let Some(c) = chars.next_if(|c| !"=:".contains(*c) && !is_blank(c)) {
+        key.push(if c == '\\' { unescape(&mut chars)? } else { c });
+    }
+    while chars.next_if(is_blank).is_some() {}
+    if chars.next_if(|c| "=:".contains(*c)).is_some() {
+        while chars.next_if(is_blank).is_some() {}
+    }
+    let mut value = String::new();
+    while let Some(c) = chars.next() {
+        value.push(if c == '\\' { unescape(&mut chars)? } else { c });
+    }
+    Ok((key, value))
+}
+
+fn unescape(chars: &mut impl Iterator<Item = char>) -> Result<char, BadEscape> {
+    Ok(match chars.next().ok_or(BadEscape)? {
+        't' => '\t',
+        'n' => '\n',
+        'r' => '\r',
+        'f' => '\u{c}',
+        'u' => {
+            let hex: String = chars.take(4).collect();
+            u32::from_str_radix(&hex, 16).ok().and_then(char::from_u32).ok_or(BadEscape)?
+        }
+        c => c,
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use proptest::prelude::*;
 
     use super::*;
     use crate::spark::Origin;
-
-    /// Java: `java.util.Properties.load`, by its documentation.
-    fn load(text: &str) -> BTreeMap<String, String> {
-        let mut lines: Vec<String> = Vec::new();
-        let mut continued = false;
-        for line in text.split(['\n', '\r']) {
-            let line = line.trim_start_matches([' ', '\t', '\u{c}']);
-            if !continued && (line.is_empty() || line.starts_with(['#', '!'])) {
-                continue;
-            }
-            let slashes = line.len() - line.trim_end_matches('\\').len();
-            let body = if slashes % 2 == 1 { &line[..line.len() - 1] } else { line };
-            if continued {
-                lines.last_mut().unwrap().push_str(body);
-            } else {
-                lines.push(body.to_owned());
-            }
-            continued = slashes % 2 == 1;
-        }
-        lines.iter().map(|line| entry(line)).collect()
-    }
-
-    fn entry(line: &str) -> (String, String) {
-        let (mut key, mut chars) = (String::new(), line.chars().peekable());
-        while let Some(&c) = chars.peek() {
-            if "=: \t\u{c}".contains(c) {
-                break;
-            }
-            chars.next();
-            key.push(if c == '\\' { unescape(&mut chars) } else { c });
-        }
-        while chars.next_if(|c| " \t\u{c}".contains(*c)).is_some() {}
-        if chars.next_if(|c| "=:".contains(*c)).is_some() {
-            while chars.next_if(|c| " \t\u{c}".contains(*c)).is_some() {}
-        }
-        let mut value = String::new();
-        while let Some(c) = chars.next() {
-            value.push(if c == '\\' { unescape(&mut chars) } else { c });
-        }
-        (key, value)
-    }
-
-    fn unescape(chars: &mut impl Iterator<Item = char>) -> char {
-        match chars.next().unwrap() {
-            't' => '\t',
-            'n' => '\n',
-            'r' => '\r',
-            'f' => '\u{c}',
-            'u' => {
-                let hex: String = chars.take(4).collect();
-                char::from_u32(u32::from_str_radix(&hex, 16).unwrap()).unwrap()
-            }
-            c => c,
-        }
-    }
 
     fn written(key: &str, value: &str) -> String {
         let mut conf = SparkConf::default();
@@ -131,7 +138,7 @@ mod tests {
                 conf.set(key, value.as_str(), Origin::Conf);
             }
             let expected: BTreeMap<_, _> = conf.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
-            prop_assert_eq!(load(&to_properties(&conf)), expected);
+            prop_assert_eq!(parse_properties(&to_properties(&conf)).unwrap(), expected);
         }
     }
 }

@@ -4,12 +4,16 @@
 
 mod admission;
 mod auth;
+mod chaos;
 mod cos;
 mod crash;
 mod credentials;
+mod fields;
 mod latency;
 mod lifecycle;
 mod outcomes;
+mod refused;
+mod replicas;
 mod rest;
 mod ui;
 mod world;

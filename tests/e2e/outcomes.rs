@@ -74,8 +74,11 @@ async fn a_job_whose_file_is_missing_fails() {
 async fn a_driver_that_cannot_start_fails_for_the_cause_of_its_wait() {
     let world = World::new().await;
     let pi = "/opt/spark/examples/src/main/python/pi.py";
-    world.apply("no-image", json!({ "file": pi, "image": "localhost/no-such-image:1" })).await;
-    world.apply("no-node", json!({ "file": pi, "driver": { "nodeSelector": { "disk": "none" } } })).await;
+    let deadlines = json!({ "driverStartSeconds": 30 });
+    let no_image = json!({ "file": pi, "image": "localhost/no-such-image:1", "deadlines": deadlines });
+    let no_node = json!({ "file": pi, "driver": { "nodeSelector": { "disk": "none" } }, "deadlines": deadlines });
+    world.apply("no-image", no_image).await;
+    world.apply("no-node", no_node).await;
     let causes = [("no-image", Reason::ImagePullFailed), ("no-node", Reason::Unschedulable)];
     for (name, reason) in causes {
         let waits = |status: &SparkBatchStatus| status.phase == Phase::Starting && status.reason == Some(reason);

@@ -1,10 +1,18 @@
 //! The Spark UI of a real driver, through the REST API: every link and every file of its pages.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::json;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
 
-use crate::world::{INSTANCE, JOB, JOBS, World, say, until};
+use crate::world::{INSTANCE, JOB, JOBS, World, say, text_at, until, variable};
+
+/// Until `sparkbatch ui` says where, and until it has ended with its batch.
+const FORWARD: Duration = Duration::from_secs(60);
 
 /// Pages and files that are looked at, at most.
 const MAX_LOOKS: usize = 150;
@@ -49,6 +57,16 @@ fn look_at_all(world: &World, root: &str) -> usize {
     seen.len()
 }
 
+/// `sparkbatch ui` by kubeconfig, and the address that it printed.
+async fn forward(id: i64) -> (Child, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sparkbatch"));
+    command.args(["ui", &id.to_string(), "-n", JOBS]).env("KUBECONFIG", variable("SPARKBATCH_E2E_KUBECONFIG"));
+    let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let url = timeout(FORWARD, lines.next_line()).await.unwrap().unwrap();
+    (child, url.unwrap())
+}
+
 #[tokio::test]
 #[ignore = "needs the local cluster: runs by `make e2e`"]
 async fn the_spark_ui_of_a_running_batch_works_below_its_path() {
@@ -82,6 +100,10 @@ async fn the_spark_ui_of_a_running_batch_works_below_its_path() {
             assert_eq!(world.fetch(&format!("{base}/ui/{path}")).0, code, "{path}");
         }
     }
+    let (mut forwarding, url) = forward(id).await;
+    let page = text_at(&format!("{url}jobs/"));
+    assert!(page.contains("/jobs/job/?id=0"), "{url}: {page}");
     assert_eq!(world.rest("DELETE", &format!("/namespaces/{JOBS}/batches/{id}"), None).0, 200);
     assert_eq!(world.fetch(&format!("{}/ui/", bases[0])).0, 404);
+    assert!(timeout(FORWARD, forwarding.wait()).await.unwrap().unwrap().success());
 }

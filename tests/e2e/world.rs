@@ -1,5 +1,6 @@
 //! What the tests see of the world: the cluster, the REST API, and the operator's process.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ use sparkbatch::api::{SparkBatch, SparkBatchStatus};
 
 pub const JOBS: &str = "spark-jobs";
 pub const INSTANCE: &str = "43f79a18-768c-44c9-b9c2-b19ec78771bf";
-const SYSTEM: &str = "sparkbatch-system";
+pub const SYSTEM: &str = "sparkbatch-system";
 /// A Spark job on a busy machine of two cores.
 pub const JOB: Duration = Duration::from_secs(240);
 
@@ -132,11 +133,18 @@ impl World {
 
     /// Kills the operator's process with SIGKILL, as the kernel would.
     pub async fn kill_operator(&self) {
-        let container = self.operator_container().await;
-        let pid = process_of(&container);
+        assert!(self.kill_replica("").await, "no operator runs");
+    }
+
+    /// Kills the process of the replica in the pod whose name starts so; false if none runs.
+    pub async fn kill_replica(&self, pod: &str) -> bool {
+        let Some(pid) = self.operator_container(pod).await.and_then(|container| process_of(&container)) else {
+            return false;
+        };
         let status = Command::new("kill").args(["-KILL", &pid.to_string()]).status().unwrap();
         assert!(status.success());
         say(format!("    killed the operator, pid {pid}"));
+        true
     }
 
     /// Waits until the operator is up, as another container than `before` where one is given.
@@ -145,13 +153,16 @@ impl World {
             .await;
     }
 
-    async fn operator_container(&self) -> String {
+    async fn operator_container(&self, pod: &str) -> Option<String> {
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), SYSTEM);
         let pods = pods.list(&ListParams::default().labels("app.kubernetes.io/name=sparkbatch")).await.unwrap();
-        let mut running = pods.items.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
+        let mut running = pods
+            .items
+            .iter()
+            .filter(|found| found.metadata.deletion_timestamp.is_none() && found.name_any().starts_with(pod));
         let id =
             running.find_map(|pod| pod.status.as_ref()?.container_statuses.as_ref()?.first()?.container_id.clone());
-        id.unwrap().trim_start_matches("containerd://").to_owned()
+        id.map(|id| id.trim_start_matches("containerd://").to_owned())
     }
 }
 
@@ -173,19 +184,24 @@ pub fn curl(options: &[&str], method: &str, url: &str, body: Option<&str>) -> (u
     (code.parse().unwrap(), serde_json::from_str(answer).unwrap_or(Value::Null))
 }
 
-/// The process on this machine that a container is: its cgroup has the container's id in its name.
-fn process_of(container: &str) -> u32 {
-    let processes =
+/// The process on this machine that a container is, if it runs: its cgroup has the container's id in its name.
+fn process_of(container: &str) -> Option<u32> {
+    let mut processes =
         std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
     let is_it = |pid: &u32| {
         std::fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|cgroup| cgroup.contains(container))
     };
-    processes.into_iter().find(is_it).unwrap_or_else(|| panic!("no process of container {container}"))
+    processes.find(is_it)
 }
 
 /// The metrics of the operator's pod at `address`.
 pub fn metrics(address: &str) -> String {
-    let output = Command::new("curl").args(["--silent", "--fail", &format!("http://{address}:8080/metrics")]).output();
+    text_at(&format!("http://{address}:8080/metrics"))
+}
+
+/// What GET of `url` answers; empty where that is an error.
+pub fn text_at(url: &str) -> String {
+    let output = Command::new("curl").args(["--silent", "--fail", "--max-time", "60", url]).output();
     String::from_utf8(output.unwrap().stdout).unwrap()
 }
 
@@ -202,19 +218,46 @@ pub async fn until(what: &str, patience: Duration, mut seen: impl AsyncFnMut() -
     }
 }
 
-/// Driver pods that the API server has ever created for the batch of this name since `since`, by its audit log.
+/// What the API server has answered, by its audit log, oldest first.
+fn answered() -> impl Iterator<Item = Value> {
+    let log = std::fs::read_to_string(variable("SPARKBATCH_E2E_AUDIT_LOG")).unwrap();
+    let events: Vec<_> = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).collect();
+    events.into_iter().filter(|event| event["stage"] == "ResponseComplete")
+}
+
+/// Driver pods that the API server has ever created for this batch.
 pub fn drivers_ever_created(batch: &SparkBatch) -> usize {
     let uid: String = batch.uid().unwrap().chars().filter(char::is_ascii_hexdigit).collect();
     let part = format!("-{}-", &uid[24..]);
-    let log = std::fs::read_to_string(variable("SPARKBATCH_E2E_AUDIT_LOG")).unwrap();
-    let events = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    events
-        .filter(|event| {
-            event["stage"] == "ResponseComplete" && event["verb"] == "create" && event["responseStatus"]["code"] == 201
-        })
-        .filter(|event| event["objectRef"]["resource"] == "pods" && event["objectRef"]["subresource"].is_null())
-        .filter(|event| {
-            event["objectRef"]["name"].as_str().is_some_and(|name| name.contains(&part) && name.ends_with("-driver"))
-        })
-        .count()
+    pods_created(|name| name.contains(&part) && name.ends_with("-driver"))
+}
+
+/// Pods that the API server has ever created with such a name.
+///
+/// A creation whose caller was killed before it was answered is told as a failure. The scheduler, which binds each pod
+/// once, tells of that one: so of either, what is more.
+pub fn pods_created(is_it: impl Fn(&str) -> bool) -> usize {
+    let mut told: BTreeMap<String, [usize; 2]> = BTreeMap::new();
+    for event in answered() {
+        let object = &event["objectRef"];
+        let kind = match object["subresource"].as_str() {
+            None => 0,
+            Some("binding") => 1,
+            Some(_) => continue,
+        };
+        let created = event["verb"] == "create" && event["responseStatus"]["code"] == 201;
+        if let Some(name) = object["name"].as_str()
+            && created
+            && object["resource"] == "pods"
+            && is_it(name)
+        {
+            told.entry(name.to_owned()).or_default()[kind] += 1;
+        }
+    }
+    told.values().map(|[created, bound]| created.max(bound)).sum()
+}
+
+/// Requests of whoever that were to change batches and pods of a namespace, refused ones too.
+pub fn writes_in(namespace: &str) -> usize {
+    answered().filter(|event| event["objectRef"]["namespace"] == *namespace).count()
 }

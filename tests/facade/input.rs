@@ -112,7 +112,7 @@ async fn pages_of_other_sites_submit_nothing(#[case] site: &str, #[case] status:
 #[case("/batches/1/", 404, "There is nothing at '/batches/1/'.")]
 #[case("/batches/1/nothing", 404, "There is nothing at '/batches/1/nothing'.")]
 #[case("//batches", 404, "There is nothing at '//batches'.")]
-#[case("/", 404, "There is nothing at '/'.")]
+#[case("/nothing", 404, "There is nothing at '/nothing'.")]
 #[case("/namespaces/nope/batches", 404, "Namespace 'nope' not found.")]
 #[case("/namespaces/..%2F..%2Fapi/batches", 404, "Namespace '../../api' not found.")]
 #[case("/namespaces/UPPER/batches/1", 404, "Namespace 'UPPER' not found.")]

@@ -178,9 +178,9 @@ async fn the_pages_of_a_driver_that_ended_are_not_read_to_the_end_each() {
     }
     assert_eq!(api.count("get", "pods/log"), 30);
     assert_eq!(get(&router, LOG).await.json(), page(2900, 3000, 2900..3000));
-    // Its pod is gone, and the log with it.
+    // Its pod is gone, and the log with it: of what was remembered of it nothing is shown.
     api.remove("pods", NAMESPACE, DRIVER);
-    assert_eq!(get(&router, LOG).await.json(), page(0, 0, 0..0));
+    assert!(!get(&router, LOG).await.text.contains("line "));
 }
 
 #[tokio::test]
@@ -262,6 +262,25 @@ async fn a_driver_without_a_log_is_told_of_by_its_status() {
         set_status(&api, &name, killed).await;
         let other = facade(&api).await;
         assert!(get(&other, &path).await.text.contains("DriverOOMKilled: raise it"));
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_went_with_its_pod_is_told_of() {
+    let api = api_server();
+    let router = running(&api, config(), "driver\n").await;
+    end(&api);
+    let succeeded =
+        json!({ "phase": "Succeeded", "reason": "DriverSucceeded", "driver": { "podName": DRIVER, "podUid": "u" } });
+    set_status(&api, "batch-1", succeeded).await;
+    api.remove("pods", NAMESPACE, DRIVER);
+    let router_of_another_replica = facade(&api).await;
+    for router in [router, router_of_another_replica] {
+        let answer = get(&router, LOG).await;
+        assert_eq!(answer.status, 200);
+        let body = answer.json();
+        assert_eq!((&body["total"], &body["log"][0]), (&json!(2), &json!("\nKubernetes Diagnostics: ")));
+        assert!(body["log"][1].as_str().unwrap().contains("podRetention"), "{body}");
     }
 }
 

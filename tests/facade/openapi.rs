@@ -107,18 +107,19 @@ impl Described {
         asked.push(self.ask("POST", &format!("{base}?dryRun=true"), &[], create).await.status);
         asked.push(self.ask("POST", base, &[], "{}").await.status);
         asked.push(self.ask("GET", base, &[], "").await.status);
+        asked.push(self.ask("GET", &format!("{base}?details=true"), &[], "").await.status);
         asked.push(self.ask("GET", &format!("{base}?watch=true"), &[], "").await.status);
         let one = format!("{base}/{id}");
-        for part in ["", "/state"] {
+        for part in ["", "/state", "/details"] {
             let tag = self.ask("GET", &format!("{one}{part}"), &[], "").await.header("etag").to_owned();
             asked.push(self.ask("GET", &format!("{one}{part}"), &[("if-none-match", &tag)], "").await.status);
         }
-        assert_eq!(asked, [200, 400, 200, 200, 304, 304]);
+        assert_eq!(asked, [200, 400, 200, 200, 200, 304, 304, 304]);
         for part in ["?watch=true", "/log", "/ui", "/ui/", "/ui/jobs"] {
             self.ask("GET", &format!("{one}{part}"), &[], "").await;
         }
         assert_eq!(self.ask("DELETE", &one, &[], "").await.status, 200);
-        for part in ["", "/state", "/log", "/ui"] {
+        for part in ["", "/state", "/details", "/log", "/ui"] {
             assert_eq!(self.ask("GET", &format!("{one}{part}"), &[], "").await.status, 404);
         }
         assert_eq!(self.ask("DELETE", &one, &[], "").await.status, 404);
@@ -133,7 +134,7 @@ async fn answers_are_what_the_document_says(#[values(false, true)] instance_exte
     for base in ["/batches", APACHE, INSTANCE] {
         server.walk(base).await;
     }
-    for path in ["/version", "/openapi.json", "/docs"] {
+    for path in ["/version", "/openapi.json", "/docs", "/", "/ui", "/page/app.js", "/page/style.css", "/page/none"] {
         server.ask("GET", path, &[], "").await;
     }
     for (_, item) in server.document["paths"].as_object().unwrap() {
@@ -179,10 +180,10 @@ async fn every_parameter_of_a_query_is_read() {
     let mut server = Described::new(FacadeConfig { instance_extensions: true, ..config() }).await;
     let id = server.ask("POST", APACHE, &[], JOB).await.id();
     let (list, one) = (APACHE.to_owned(), format!("{APACHE}/{id}"));
-    for name in ["from", "size", "state", "createdAfter", "order", "watch"] {
+    for name in ["from", "size", "state", "createdAfter", "order", "watch", "details"] {
         assert_eq!(server.ask("GET", &format!("{list}?{name}=?"), &[], "").await.status, 400, "{name}");
     }
-    for name in ["name", "owner"] {
+    for name in ["name", "owner", "search"] {
         let answer = server.ask("GET", &format!("{list}?{name}=?"), &[], "").await;
         assert_eq!(answer.json()["total"], 0, "{name}");
     }

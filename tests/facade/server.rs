@@ -29,7 +29,7 @@ async fn serve_router(router: Router, limits: ConnectionLimits) -> Served {
     let (connections, cancel) = (Connections::new(limits), CancellationToken::new());
     let ended = tokio::spawn({
         let (connections, cancel) = (connections.clone(), cancel.clone());
-        async move { server::serve(listener, router, &connections, cancel).await }
+        async move { server::serve(listener, None, router, &connections, cancel).await }
     });
     Served { address, connections, cancel, ended }
 }

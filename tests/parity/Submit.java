@@ -16,7 +16,6 @@ public class Submit {
     for (Object entry : json.readValue(new File(args[0]), LinkedHashMap.class).entrySet()) {
       Map.Entry<?, ?> one = (Map.Entry<?, ?>) entry;
       String[] arguments = ((java.util.List<?>) one.getValue()).stream().map(Object::toString).toArray(String[]::new);
-      // The server tells by this which case its objects are of.
       try {
         new org.apache.spark.deploy.SparkSubmit().doSubmit(arguments);
       } catch (Throwable error) {

@@ -21,7 +21,7 @@ pub(crate) struct Difference {
 }
 
 const fn all(side: Side, path: &'static str, why: &'static str) -> Difference {
-    Difference { side, case: "*", path, why }
+    of("*", side, path, why)
 }
 
 const fn of(case: &'static str, side: Side, path: &'static str, why: &'static str) -> Difference {
@@ -50,6 +50,15 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     all(Added, "/properties/spark.kubernetes.executor.disableConfigMap", "one object less per batch"),
     all(Added, "/properties/spark.kubernetes.executor.enablePollingWithResourceVersion", "the API server's load"),
     all(Added, "/properties/spark.kubernetes.executor.podTemplate*", "executors are shaped by the operator's template"),
+    all(Missing, "/Service/*", "the driver's address is its pod's: nothing to resolve, nothing to wait for"),
+    all(Changed, "/secret/kind", "conf holds credentials: a Secret"),
+    all(Changed, "/secret/metadata/name", "a function of the batch's uid and attempt"),
+    all(Missing, "/secret/metadata/uid", "given by the API server"),
+    all(Added, "/secret/metadata/labels/*", "the operator finds its objects by them"),
+    all(Missing, "/secret/metadata/ownerReferences/*", "the driver's pod: it outlives a driver that is lost"),
+    all(Added, "/secret/metadata/ownerReferences/*", "it goes with its batch"),
+    all(Missing, "/secret/data/spark.kubernetes.namespace", "read by nothing: the properties hold the namespace"),
+    all(Added, "/secret/data/executor-pod-template.yaml", "executors are shaped by the operator's template"),
     // Restricted pods
     all(Added, "/pod/spec/securityContext/*", "Pod Security restricted"),
     all(Added, "/pod/spec/containers/*/securityContext/*", "Pod Security restricted, read-only root file system"),

@@ -50,7 +50,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def store(self):
         thing = self.body()
         thing["metadata"] = {"uid": f"uid-{len(self.server.objects)}"} | thing["metadata"]
-        self.server.objects.append(json.loads(json.dumps(thing)))
+        self.server.objects.append(thing)
         self.answer(201, thing)
 
     do_POST = do_PATCH = do_PUT = store
@@ -112,7 +112,8 @@ def record(objects):
     """The objects of one case by kind; the properties of the ConfigMap one by one."""
     found = {}
     for thing in objects:
-        found[thing["kind"] if thing["kind"] not in found else f"{thing['kind']} {thing['metadata']['name']}"] = thing
+        kind, name = thing["kind"], thing["metadata"]["name"]
+        found[f"{kind} {name}" if kind in found else kind] = thing
     return found
 
 
@@ -155,15 +156,13 @@ def run(version, cases, folder):
 
 
 def group(objects, cases):
-    """A driver pod opens a case; what belongs to it follows, or comes before it where the pod needs it."""
-    groups, waiting = [], []
+    """A driver pod opens a case, and what it owns follows."""
+    groups = []
     for thing in objects:
         if thing["kind"] == "Pod":
             groups.append([thing])
         elif groups and thing["metadata"].get("ownerReferences"):
             groups[-1].append(thing)
-        else:
-            waiting.append(thing)
     if len(groups) != len(cases):
         sys.exit(f"{len(groups)} driver pods for {len(cases)} cases")
     return {case["name"]: record(plain(group)) for case, group in zip(cases, groups)}

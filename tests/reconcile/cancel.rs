@@ -72,30 +72,108 @@ async fn a_suspended_driver_that_still_waits_to_start_is_ended_too() {
 }
 
 #[tokio::test]
+async fn a_driver_that_no_status_tells_of_yet_is_ended_by_a_suspension_and_not_taken_for_lost_after_it() {
+    let (server, first) = start_doomed(Crash::AfterWrite(2));
+    submit(&server, "pi", pi());
+    server.until("the operator to die", |server| server.is_dead("first")).await;
+    drop(first);
+    let suspend = |value: bool| {
+        server.update("sparkbatches", NS, "pi", |batch| batch["spec"]["suspend"] = json!(value));
+    };
+    suspend(true);
+    let _second = start(server.client_as("second"));
+    server
+        .until("the batch to be suspended and its driver to go", |server| {
+            phase_reason(server, "pi") == ("Pending".into(), "Suspended".into()) && drivers(server).is_empty()
+        })
+        .await;
+    suspend(false);
+    until_phase(&server, "pi", "Starting", "DriverPending").await;
+    assert_eq!(status(&server, "pi")["attempt"], 2);
+}
+
+#[tokio::test]
 async fn a_crash_before_or_after_any_write_leaves_a_cancelled_batch_killed_and_without_a_driver() {
-    for n in 1..=8 {
-        for crash in [Crash::BeforeWrite(n), Crash::AfterWrite(n)] {
-            let server = server();
-            let client = server.client_as("first");
-            server.crash("first", crash);
-            let first = start(client);
-            submit(&server, "pi", pi());
-            server
-                .until("the driver to be started, or the operator to die", |server| {
-                    server.is_dead("first") || phase_reason(server, "pi").0 == "Starting"
-                })
-                .await;
-            set_cancel(&server);
-            server
-                .until("the batch to be killed, or the operator to die", |server| {
-                    server.is_dead("first") || phase_reason(server, "pi").0 == "Killed"
-                })
-                .await;
-            drop(first);
-            let _second = start(server.client_as("second"));
-            until_phase(&server, "pi", "Killed", "Cancelled").await;
-            server.until("no driver", |server| drivers(server).is_empty()).await;
-            assert!(created_pods(&server) <= 1, "{crash:?}");
-        }
+    for crash in crashes(8) {
+        let (server, first) = start_doomed(crash);
+        submit(&server, "pi", pi());
+        server
+            .until("the driver to be started, or the operator to die", |server| {
+                server.is_dead("first") || phase_reason(server, "pi").0 == "Starting"
+            })
+            .await;
+        set_cancel(&server);
+        server
+            .until("the batch to be killed, or the operator to die", |server| {
+                server.is_dead("first") || phase_reason(server, "pi").0 == "Killed"
+            })
+            .await;
+        drop(first);
+        let _second = start(server.client_as("second"));
+        until_phase(&server, "pi", "Killed", "Cancelled").await;
+        server.until("no driver", |server| drivers(server).is_empty()).await;
+        assert!(created_pods(&server) <= 1, "{crash:?}");
     }
+}
+
+/// A running batch whose driver is deleted, and does not go, since long ago.
+async fn with_a_lost_node(server: &ApiServer, field: &str) -> (Operator, String) {
+    server.options(|options| options.graceful_pod_deletion = true);
+    server.set_now(Timestamp::now() - SignedDuration::from_secs(60));
+    let overdue_after = SignedDuration::from_secs(1);
+    let config = ControllerConfig { overdue_after, ..config(SignedDuration::from_secs(600)) };
+    let operator = start_config(server.client(), config);
+    let driver = running_pi(server).await;
+    server.update("sparkbatches", NS, "pi", |batch| batch["spec"][field] = json!(true));
+    (operator, driver)
+}
+
+fn message(server: &ApiServer) -> String {
+    status(server, "pi")["message"].as_str().unwrap_or_default().to_owned()
+}
+
+#[tokio::test]
+async fn a_cancelled_batch_does_not_wait_for_ever_for_a_lost_node() {
+    let server = server();
+    let (_operator, driver) = with_a_lost_node(&server, "cancel").await;
+    until_phase(&server, "pi", "Killed", "Cancelled").await;
+    assert!(message(&server).contains("may still run"), "{}", message(&server));
+    server.remove("pods", NS, &driver);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!((phase_reason(&server, "pi").0.as_str(), created_pods(&server)), ("Killed", 1));
+}
+
+#[tokio::test]
+async fn a_suspended_batch_waits_for_a_lost_node_and_says_so() {
+    let server = server();
+    let (_operator, driver) = with_a_lost_node(&server, "suspend").await;
+    server.until("to be told what is waited for", |server| message(server).contains("may still run")).await;
+    server.update("sparkbatches", NS, "pi", |batch| batch["spec"]["suspend"] = json!(false));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(created_pods(&server), 1);
+    server.remove("pods", NS, &driver);
+    until_phase(&server, "pi", "Starting", "DriverPending").await;
+    assert_eq!(status(&server, "pi")["attempt"], 2);
+}
+
+/// The operator died between two attempts, before it came to the Secrets of those that were over.
+#[tokio::test]
+async fn a_batch_that_is_cancelled_between_attempts_leaves_no_more_secrets_than_others() {
+    let server = server();
+    let status = json!({ "phase": "Pending", "reason": "RetryBackoff", "attempt": 3, "id": 1,
+                         "nextAttemptTime": "2000-01-01T00:00:00Z" });
+    let spec = json!({ "file": "/a.py", "cancel": true });
+    let batch = server.insert(
+        "sparkbatches",
+        json!({ "metadata": { "name": "pi", "namespace": NS }, "spec": spec, "status": status }),
+    );
+    let uid = batch["metadata"]["uid"].as_str().unwrap();
+    let secret = |attempt| sparkbatch::spark::AttemptNames::new("pi", uid, attempt).conf_secret;
+    for attempt in [1, 2] {
+        server.insert("secrets", json!({ "metadata": { "name": secret(attempt), "namespace": NS } }));
+    }
+    let _operator = start(server.client());
+    until_phase(&server, "pi", "Killed", "Cancelled").await;
+    server.until("the first Secret to be gone", |server| server.get("secrets", NS, &secret(1)).is_none()).await;
+    assert!(server.get("secrets", NS, &secret(2)).is_some(), "it bars an operator with an old cache");
 }

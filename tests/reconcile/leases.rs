@@ -12,7 +12,7 @@ use super::*;
 const LEASES: &str = "operators";
 
 /// Terms that a test can wait for.
-fn timing() -> Timing {
+pub(super) fn timing() -> Timing {
     Timing {
         duration: Duration::from_secs(2),
         deadline: Duration::from_millis(1400),
@@ -22,7 +22,7 @@ fn timing() -> Timing {
     }
 }
 
-fn replica_config(identity: &str, shards: u16, timing: Timing) -> ControllerConfig {
+pub(super) fn replica_config(identity: &str, shards: u16, timing: Timing) -> ControllerConfig {
     let election = ElectionConfig { namespace: LEASES.into(), identity: identity.into(), shards, timing };
     ControllerConfig { election: Some(election), ..config(SignedDuration::from_secs(600)) }
 }
@@ -40,7 +40,7 @@ fn holder(server: &ApiServer, lease: &str) -> Option<String> {
     server.get("leases", LEASES, lease)?["spec"]["holderIdentity"].as_str().map(str::to_owned)
 }
 
-async fn until_held(server: &ApiServer, identity: &str) {
+pub(super) async fn until_held(server: &ApiServer, identity: &str) {
     let held = |server: &ApiServer| holder(server, LEASE_NAME).as_deref() == Some(identity);
     server.until(&format!("{identity} to lead"), held).await;
 }
@@ -124,7 +124,7 @@ async fn a_leader_that_cannot_renew_is_followed_and_writes_nothing_more() {
     assert_eq!(writes_of(&server, "one"), Vec::<String>::new());
 }
 
-/// The whole replica stops, as with SIGSTOP, after it has seen that there is no Secret. Meanwhile the other runs the
+/// The whole replica stops, as with SIGSTOP, after it has seen that there is no Secret and the batch is as before. Meanwhile the other runs the
 /// job to its end, and its objects go. Woken, the first must not start it again.
 #[rstest]
 #[case::the_pod(&["pods"])]
@@ -137,7 +137,7 @@ async fn a_leader_that_slept_through_a_whole_job_does_not_start_it_again(#[case]
     let sleeps = move |_: &ApiServer| {
         let _ = asleep.lock().unwrap().recv_timeout(Duration::from_secs(60));
     };
-    server.inject(Fault::on("get", "secrets").by_client("one").run_after(sleeps));
+    server.inject(Fault::on("get", "sparkbatches").by_client("one").run_after(sleeps));
     let (cancel, first) = (CancellationToken::new(), server.clone());
     let cancelled = cancel.clone();
     let sleeper = thread::spawn(move || {
@@ -149,8 +149,10 @@ async fn a_leader_that_slept_through_a_whole_job_does_not_start_it_again(#[case]
     });
     until_held(&server, "one").await;
     submit(&server, "pi", pi());
-    let looked = |server: &ApiServer| server.calls_of("one").iter().any(|call| call.resource == "secrets");
-    server.until("the first to look for the Secret", looked).await;
+    let looked = |server: &ApiServer| {
+        server.calls_of("one").iter().any(|call| (call.verb, call.resource.as_str()) == ("get", "sparkbatches"))
+    };
+    server.until("the first to look at the batch", looked).await;
 
     let _two = replica(&server, "two");
     let driver = driver_name(&server).await;

@@ -51,3 +51,37 @@ async fn what_fails_is_counted_by_its_kind() {
         ],
     );
 }
+
+#[tokio::test]
+async fn a_batch_that_is_deleted_during_a_look_that_fails_is_forgotten() {
+    let server = server();
+    server.inject(Fault::on("create", "pods").answer(500).hold());
+    let operator = start(server.client());
+    submit(&server, "pi", pi());
+    server.until("a look", |server| server.held() == 1).await;
+    server.remove("sparkbatches", NS, "pi");
+    let shows = |line: &str| operator.metrics.text().unwrap().lines().any(|shown| shown == line);
+    server.until("the cache to follow", |_| shows("sparkbatch_batches{phase=\"Pending\"} 0")).await;
+    server.release_held();
+    server.until("the look to fail", |_| shows("sparkbatch_reconcile_duration_seconds_count{result=\"api\"} 1")).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_shows(&operator, &["sparkbatch_failing_batches 0"]);
+}
+
+#[tokio::test]
+async fn a_batch_that_is_deleted_while_no_watch_is_open_fails_no_more() {
+    let server = server();
+    server.inject(Fault::on("create", "pods").answer(500));
+    let operator = start(server.client());
+    submit(&server, "pi", pi());
+    let failing = |count: usize| {
+        let line = format!("sparkbatch_failing_batches {count}");
+        operator.metrics.text().unwrap().lines().any(|shown| shown == line)
+    };
+    server.until("the batch to fail", |_| failing(1)).await;
+    server.inject(Fault::on("watch", "sparkbatches").answer(500).times(1));
+    server.break_watches("sparkbatches");
+    server.remove("sparkbatches", NS, "pi");
+    server.expire_watches("sparkbatches");
+    server.until("the batch to be forgotten", |_| failing(0)).await;
+}

@@ -19,7 +19,7 @@ async fn driver_of(server: &ApiServer, attempt: i32) -> String {
     of(server).unwrap()["metadata"]["name"].as_str().unwrap().to_owned()
 }
 
-fn live_drivers(server: &ApiServer) -> usize {
+pub(super) fn live_drivers(server: &ApiServer) -> usize {
     drivers(server)
         .iter()
         .filter(|pod| !matches!(pod["status"]["phase"].as_str(), Some("Failed" | "Succeeded")))
@@ -117,21 +117,16 @@ async fn a_batch_cancelled_or_suspended_between_two_attempts_has_no_further_one(
 
 #[tokio::test]
 async fn a_crash_before_or_after_any_write_makes_one_driver_for_each_attempt_and_never_two_at_once() {
-    for n in 1..=12 {
-        for crash in [Crash::BeforeWrite(n), Crash::AfterWrite(n)] {
-            let server = server();
-            let client = server.client_as("first");
-            server.crash("first", crash);
-            let first = start(client);
-            submit(&server, "pi", retried());
-            run_retried(&server, |server| server.is_dead("first")).await;
-            drop(first);
-            let _second = start(server.client_as("second"));
-            run_retried(&server, |_| false).await;
-            until_phase(&server, "pi", "Succeeded", "DriverSucceeded").await;
-            assert_eq!(created_pods(&server), 2, "{crash:?}");
-            assert_eq!(status(&server, "pi")["attempt"], 2, "{crash:?}");
-        }
+    for crash in crashes(12) {
+        let (server, first) = start_doomed(crash);
+        submit(&server, "pi", retried());
+        run_retried(&server, |server| server.is_dead("first")).await;
+        drop(first);
+        let _second = start(server.client_as("second"));
+        run_retried(&server, |_| false).await;
+        until_phase(&server, "pi", "Succeeded", "DriverSucceeded").await;
+        assert_eq!(created_pods(&server), 2, "{crash:?}");
+        assert_eq!(status(&server, "pi")["attempt"], 2, "{crash:?}");
     }
 }
 

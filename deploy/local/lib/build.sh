@@ -3,6 +3,9 @@
 
 components=(etcd kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy coredns kubectl)
 helm_version=4.3.1
+helm3_version=3.22.0
+helm3_kubernetes_minor=37
+kwok_version=0.8.0
 
 need_go() {
   command -v go > /dev/null || PATH=$PATH:/usr/local/go/bin
@@ -43,19 +46,35 @@ build_binary() {
   mv -T "$work" "$built"
 }
 
+# ensure_helm, ensure_helm3, ensure_kwok: set $tool to the program, and build it first where it is missing.
 ensure_helm() {
-  need_go
-  helm=$base/bin/helm-$helm_version
-  [[ -x $helm ]] || step "building Helm $helm_version from Go modules (about 5 minutes of CPU when nothing is cached)" build_helm
+  ensure_tool helm "$helm_version" "helm.sh/helm/v4/cmd/helm" "-X helm.sh/helm/v4/internal/version.version=v$helm_version"
+}
+# Without a cluster it takes the Kubernetes that it is told here for the one that it renders for, as its releases do.
+ensure_helm3() {
+  local v3=helm.sh/helm/v3 flags=() part
+  for part in pkg/chartutil pkg/lint/rules; do
+    flags+=("-X $v3/$part.k8sVersionMajor=1" "-X $v3/$part.k8sVersionMinor=$helm3_kubernetes_minor")
+  done
+  ensure_tool helm "$helm3_version" "$v3/cmd/helm" "-X $v3/internal/version.version=v$helm3_version ${flags[*]}"
+}
+ensure_kwok() {
+  ensure_tool kwok "$kwok_version" "sigs.k8s.io/kwok/cmd/kwok" ""
 }
 
-build_helm() {
+# ensure_tool NAME VERSION PACKAGE LINKER_FLAGS
+ensure_tool() {
+  need_go
+  tool=$base/bin/$1-$2
+  [[ -x $tool ]] || step "building $1 $2 from Go modules (about 5 minutes of CPU when nothing is cached)" build_tool "$@"
+}
+
+build_tool() {
   local work
   mkdir -p "$base/bin"
-  work=$(mktemp -d "$base/bin/.helm-XXXXXX")
+  work=$(mktemp -d "$base/bin/.$1-XXXXXX")
   # GOFLAGS: this module is no dependency of ours, so there is no go.sum to be held to
-  GOFLAGS='' GOBIN=$work quietly "$base/bin/helm.log" go install -trimpath \
-    -ldflags "-s -w -X helm.sh/helm/v4/internal/version.version=v$helm_version" "helm.sh/helm/v4/cmd/helm@v$helm_version"
-  mv "$work/helm" "$helm"
+  GOFLAGS='' GOBIN=$work quietly "$base/bin/$1.log" go install -trimpath -ldflags "-s -w $4" "$3@v$2"
+  mv "$work/$1" "$tool"
   rmdir "$work"
 }

@@ -57,6 +57,9 @@ podLogsDir: $logs/pods
 volumePluginDir: $data/kubelet/volume-plugins
 # packet filtering is kube-proxy's and network.sh's alone
 makeIPTablesUtilChains: false
+# Kubernetes 1.34's kubelet looks whether a pod is to be resized without having looked whether its cgroup is still there: a
+# pod that is killed and deleted at once takes it down
+featureGates: {InPlacePodVerticalScaling: false}
 # images are never deleted to make room: they cannot be pulled again
 imageGCHighThresholdPercent: 100
 evictionHard: {memory.available: 100Mi, nodefs.available: 1%, nodefs.inodesFree: 1%, imagefs.available: 1%, imagefs.inodesFree: 1%}

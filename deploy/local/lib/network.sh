@@ -21,6 +21,9 @@ network_up() {
   # says whose it is, should two folders on one machine ever be used for two clusters
   ip link set "$bridge" up alias "$cluster"
   ip address replace "$node_ip/32" dev "$bridge"
+  # A Service's address that kube-proxy does not rewrite, because it does not know it yet, leads nowhere; not to
+  # whoever is behind the machine's default route, and answers.
+  ip route replace "$service_cidr" dev "$bridge"
   sysctl -qw net.ipv4.ip_forward=1
   nft -f - << NFT
 table ip $nft_table

@@ -20,6 +20,7 @@ declare -A shown_by=(
   [python3]=python3
   [python3-pip]=pip3
   [runc]=runc
+  [skopeo]=skopeo
   [util-linux]=unshare
 )
 

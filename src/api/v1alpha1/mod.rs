@@ -4,19 +4,22 @@
 #![allow(clippy::doc_markdown, reason = "these comments become `kubectl explain`, where backticks are noise")]
 #![allow(clippy::duplicated_attributes, reason = "two columns may be of one type")]
 
+mod monitoring;
 mod pods;
 mod status;
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{LocalObjectReference, Volume};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use monitoring::{JmxExporter, Monitoring};
 pub use pods::{ContainerResources, PodSettings};
-pub(crate) use status::MAX_ATTEMPT_RECORDS;
-pub use status::{AttemptRecord, DriverStatus, ExecutorCounts, Failures, SparkBatchStatus};
+pub use status::{AttemptRecord, DriverStatus, ExecutorCounts, ExecutorFailure, Failures, SparkBatchStatus};
+pub(crate) use status::{MAX_ATTEMPT_RECORDS, MAX_EXECUTOR_FAILURES};
 
 use super::Open;
 
@@ -94,7 +97,7 @@ pub struct SparkBatchSpec {
     pub executor_cores: Option<i32>,
     /// Executors to launch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = 100_000))]
+    #[schemars(range(min = 1, max = 100_000))]
     pub num_executors: Option<i32>,
     /// Name of the application, as Spark shows it. The resource's name if none is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -169,6 +172,9 @@ pub struct SparkBatchSpec {
     /// Which scheduler places the pods, and in which queue they wait.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheduling: Option<Scheduling>,
+    /// How Prometheus finds the metrics of driver and executors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub monitoring: Option<Monitoring>,
 
     /// No pods while true. A batch that runs is ended, and started anew when this becomes false. May be changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -182,16 +188,35 @@ pub struct SparkBatchSpec {
     /// True ends the batch for good: its driver is ended, the phase becomes Killed. May be set once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel: Option<bool>,
-    /// Seconds after its end at which the batch is deleted, with its pods and logs. Never if not given. May be changed.
+    /// Seconds after its end at which the batch is deleted, with its pods and logs. The operator's default if not given. May be changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub ttl_seconds_after_finished: Option<i32>,
+    /// Whether the driver's pod, and its log, stay after the end. The operator's default if not given. May be changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_retention: Option<PodRetention>,
+}
+
+/// Which driver pods stay after the end of their batch, until the batch goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum PodRetention {
+    /// All.
+    #[default]
+    Always,
+    /// Those of batches that did not succeed.
+    OnFailure,
+    /// None.
+    Never,
 }
 
 /// How long a batch may stay in each phase, in seconds; as the operator's flags say where not given.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeadlinesSpec {
+    /// To wait in the namespace's queue, where the operator limits how many batches run at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub queued_seconds: Option<i32>,
     /// To wait for what keeps the driver pod from being created, such as a quota.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
@@ -306,4 +331,12 @@ pub struct Scheduling {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub yunikorn_queue: Option<String>,
+    /// Queue of Volcano, which places the pods, as a PodGroup, unless schedulerName says otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub volcano_queue: Option<String>,
+    /// What Volcano reserves. What driver and first executors ask for if not given.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "crate::api::crd::quantities_schema")]
+    pub volcano_min_resources: BTreeMap<String, Quantity>,
 }

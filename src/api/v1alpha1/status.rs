@@ -25,6 +25,9 @@ pub struct SparkBatchStatus {
     /// The reason in words: what happened and what to change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// Place in the namespace's queue, from 1, while the reason is Queued.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_position: Option<i32>,
     /// Id of the Spark application (spark.app.id), which history servers and logs know it by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub app_id: Option<String>,
@@ -48,6 +51,10 @@ pub struct SparkBatchStatus {
     /// Executors by state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub executors: Option<ExecutorCounts>,
+    /// Executors of this attempt that failed: the last five.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "crate::api::crd::executor_failures_schema")]
+    pub executor_failures: Vec<ExecutorFailure>,
     /// When the driver pod of this attempt was created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::api::crd::time_schema")]
@@ -96,6 +103,29 @@ pub struct AttemptRecord {
     /// Id of its Spark application.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub app_id: Option<String>,
+}
+
+/// How many failures of executors a status remembers.
+pub(crate) const MAX_EXECUTOR_FAILURES: usize = 5;
+
+/// An executor that failed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExecutorFailure {
+    /// Name of its pod, which may be gone.
+    pub pod_name: String,
+    /// Kubernetes' reason, such as `OOMKilled`, `Error`, `Evicted`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Exit code of its container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// Kubernetes' message, or the end of the container's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// When it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<Timestamp>,
 }
 
 /// Failures by cause, since the batch's creation or its last reset.

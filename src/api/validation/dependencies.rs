@@ -60,6 +60,9 @@ mod tests {
     #[case(json!({ "hadoopConfFrom": { "name": "../x" } }), "hadoopConfFrom.name")]
     #[case(json!({ "dynamicAllocation": { "enabled": true, "minExecutors": 3, "maxExecutors": 2 } }), "dynamicAllocation")]
     #[case(json!({ "scheduling": { "kueueQueue": "a b" } }), "scheduling.kueueQueue")]
+    #[case(json!({ "scheduling": { "volcanoQueue": "-a" } }), "scheduling.volcanoQueue")]
+    #[case(json!({ "scheduling": { "volcanoQueue": "a", "yunikornQueue": "a" } }), "scheduling")]
+    #[case(json!({ "scheduling": { "volcanoMinResources": { "cpu": "1" } } }), "scheduling.volcanoMinResources")]
     fn what_spark_or_kubernetes_would_refuse_is_refused(#[case] spec: Value, #[case] field: &str) {
         assert_eq!(fields(spec), [field]);
     }

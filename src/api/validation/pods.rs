@@ -33,12 +33,21 @@ pub(super) fn check(spec: &SparkBatchSpec, problems: &mut Vec<Problem>) {
             ("schedulerName", &scheduling.scheduler_name),
             ("kueueQueue", &scheduling.kueue_queue),
             ("yunikornQueue", &scheduling.yunikorn_queue),
+            ("volcanoQueue", &scheduling.volcano_queue),
         ];
         for (name, value) in names {
             if value.as_deref().is_some_and(|value| !is_label_value(value)) {
                 let rule = "must be at most 63 letters, digits, '-', '_' and '.', with a letter or digit at both ends";
                 problems.push(Problem::new(format!("scheduling.{name}"), rule));
             }
+        }
+        if scheduling.yunikorn_queue.is_some() && scheduling.volcano_queue.is_some() {
+            let rule = "has yunikornQueue and volcanoQueue: keep one, since one scheduler places the pods";
+            problems.push(Problem::new("scheduling", rule));
+        }
+        if scheduling.volcano_queue.is_none() && !scheduling.volcano_min_resources.is_empty() {
+            let rule = "is for a PodGroup of Volcano: name its volcanoQueue";
+            problems.push(Problem::new("scheduling.volcanoMinResources", rule));
         }
     }
     check_settings("driver", spec.driver.as_ref(), spec, problems);

@@ -107,7 +107,8 @@ fn fields_and_states_are_those_of_the_code() {
 
 #[test]
 fn an_instance_has_extensions_only_if_it_is_given_them() {
-    const FILTERS: [&str; 8] = ["from", "size", "state", "name", "owner", "createdAfter", "order", "watch"];
+    const FILTERS: [&str; 10] =
+        ["from", "size", "state", "name", "owner", "search", "createdAfter", "details", "order", "watch"];
     let log = names(&["from", "size", "executor", "follow"]);
     for (extensions, filters, lines) in [(false, names(&[]), names(&[])), (true, names(&FILTERS), log.clone())] {
         let document = made(extensions);

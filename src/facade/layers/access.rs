@@ -11,12 +11,14 @@ use axum::extract::{ConnectInfo, MatchedPath, Request};
 use axum::response::Response;
 use http::header::{CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderName, HeaderValue, Method};
-use tracing::field::display;
-use tracing::{info, warn};
+use tracing::field::{Empty, display};
+use tracing::{Instrument as _, Span, info, warn};
 
 use crate::facade::AppState;
 use crate::facade::auth::LoggedUser;
 use crate::facade::error::Cause;
+use crate::facade::metrics::known;
+use crate::traces::{self, TraceParent};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const NO_PAGE: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'; sandbox");
@@ -29,14 +31,35 @@ where
 {
     let mut entry = Entry::of(Arc::clone(state), &request);
     request.extensions_mut().insert(entry.user.clone());
-    let mut response = next(request).await;
+    let (span, sent) = (entry.span(), sent_context(&request));
+    if let Some(sent) = &sent {
+        sent.adopt(&span);
+    }
+    // Where this process traces nothing, what the caller sent goes on as it is.
+    request.extensions_mut().insert(TraceOf(TraceParent::of(&span).or(sent)));
+    let mut response = next(request).instrument(span.clone()).await;
     entry.answered(&mut response);
+    span.record("http.response.status_code", entry.status);
+    if entry.status >= 500 {
+        span.record("otel.status_code", "ERROR");
+    }
     response.headers_mut().insert(X_REQUEST_ID, entry.id.clone());
     response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     // What is no page of a UI is no page at all: nothing that a driver's page opens is of its own kind.
     response.headers_mut().entry(CONTENT_SECURITY_POLICY).or_insert(NO_PAGE);
     response
 }
+
+/// W3C Trace Context: a request names the span that it is part of once, or it names none.
+fn sent_context(request: &Request) -> Option<TraceParent> {
+    let mut headers = request.headers().get_all("traceparent").iter();
+    let sent = headers.next().filter(|_| headers.next().is_none())?;
+    TraceParent::parse(sent.to_str().ok()?)
+}
+
+/// The span of a request, for what is made at it.
+#[derive(Clone)]
+pub(in crate::facade) struct TraceOf(pub(in crate::facade) Option<TraceParent>);
 
 /// One line of the log, and one request in the metrics: never its headers, query or body. Written when dropped, so
 /// that a caller who did not wait leaves a line, too.
@@ -69,6 +92,20 @@ impl Entry {
             bytes: None,
             cause: None,
         }
+    }
+
+    /// Never the path, which holds ids and names, nor the query, which may hold anything.
+    fn span(&self) -> Span {
+        let span = tracing::trace_span!(
+            target: traces::TARGET, "request", otel.kind = "server", otel.name = Empty, otel.status_code = Empty,
+            http.request.method = Empty, http.route = Empty, http.response.status_code = Empty
+        );
+        if !span.is_disabled() {
+            let (method, route) = (known(&self.method), self.route.as_ref().map_or("", MatchedPath::as_str));
+            span.record("otel.name", format!("{method} {route}").trim_end());
+            span.record("http.request.method", method).record("http.route", route);
+        }
+        span
     }
 
     fn answered(&mut self, response: &mut Response) {

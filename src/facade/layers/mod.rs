@@ -14,13 +14,17 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
+use http::HeaderName;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::AppState;
-use super::error::ApiError;
+use super::error::{ApiError, for_script};
 
+pub(super) use self::access::TraceOf;
 pub(super) use self::callers::Callers;
 pub(super) use self::held::held;
+
+const X_REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
 
 /// [`pass`] around everything, and panics within it.
 pub(super) fn layered(router: Router<AppState>, state: &AppState) -> Router<AppState> {
@@ -40,7 +44,12 @@ async fn pass(State(state): State<AppState>, request: Request, next: Next) -> Re
         };
     let admitted = |request| admit::admit(state, request, checked);
     let shared = |request| callers::share(state, request, admitted);
-    access::log(state, request, shared).await
+    let is_script = request.headers().get(X_REQUESTED_WITH).is_some_and(|value| value == "XMLHttpRequest");
+    let mut response = access::log(state, request, shared).await;
+    if is_script {
+        for_script(&mut response);
+    }
+    response
 }
 
 fn panicked(_: Box<dyn Any + Send>) -> Response {

@@ -85,13 +85,17 @@ impl Log<'_> {
     /// A page, with the elements around it. A driver that has written nothing is told of by the resource.
     async fn page(&self, window: LogWindow) -> Result<Page, ApiError> {
         let frame = if self.state.config.log_markers { MARKERS } else { Frame::default() };
-        match self.lines(window, frame).await {
+        let is_gone = match self.lines(window, frame).await {
             Ok(page) if page.total > frame.len() => return Ok(page),
-            Ok(_) => {}
-            Err(none) => self.forgive(none)?,
-        }
+            Ok(_) => false,
+            Err(none) => {
+                let is_gone = matches!(none, NoLog::Missing);
+                self.forgive(none)?;
+                is_gone
+            }
+        };
         let told = match self.executor {
-            None => diagnostics::lines(self.state, self.namespace, self.view).await?,
+            None => diagnostics::lines(self.state, self.namespace, self.view, is_gone).await?,
             Some(_) => Vec::new(),
         };
         let told = told.iter().map(String::as_str);

@@ -122,7 +122,7 @@ async fn follow<K: Debug>(
             }
             Err(error) => {
                 failing = true;
-                counters.watch_failed(resource);
+                counters.watch_errors.failed(resource);
                 warn!(resource, %error, "watch failed; serving what is known and trying again");
             }
         }

@@ -16,9 +16,8 @@ use axum::body::Bytes;
 use http::StatusCode;
 use kube::api::{DeleteParams, PostParams, Preconditions};
 use kube::{Api, ResourceExt as _};
-use tracing::{info, warn};
+use tracing::{Instrument as _, info, warn};
 
-use self::credentials::Credentials;
 pub(super) use self::dry_run::dry_run;
 pub(super) use self::key::{IDEMPOTENT_REPLAYED, IdempotencyKey};
 use super::AppState;
@@ -27,9 +26,12 @@ use super::error::ApiError;
 use super::tenant::Tenant;
 use super::upstream::{Failure, call};
 use crate::api::{
-    ANNOTATION_OWNER, ANNOTATION_REQUEST_DIGEST, FACADE_NAME_PREFIX, LABEL_ID, Phase, SparkBatch, SparkBatchSpec,
+    ANNOTATION_OWNER, ANNOTATION_REQUEST_DIGEST, ANNOTATION_TRACEPARENT, FACADE_NAME_PREFIX, LABEL_ID, Phase,
+    SparkBatch, SparkBatchSpec,
 };
+use crate::credentials::Credentials;
 use crate::livy::{BatchView, Dialect, Rejection, read_spec};
+use crate::traces::TraceParent;
 
 /// Ids that may turn out to be taken before a request is given up.
 const MAX_TAKEN: usize = 5;
@@ -43,6 +45,8 @@ pub(super) struct Request {
     /// Whom the query names to run the batch on behalf of.
     pub(super) do_as: Option<String>,
     pub(super) body: Bytes,
+    /// The span that the batch is made in, or that its caller sent.
+    pub(super) trace: Option<TraceParent>,
 }
 
 /// A batch that the API server has stored.
@@ -59,7 +63,8 @@ pub(super) async fn to_its_end(
     request: Request,
     key: Option<IdempotencyKey>,
 ) -> Result<Accepted, ApiError> {
-    let task = tokio::spawn(async move { submit(&state, &request, key.as_ref()).await });
+    let submitted = async move { submit(&state, &request, key.as_ref()).await };
+    let task = tokio::spawn(submitted.in_current_span());
     task.await.unwrap_or_else(|error| Err(ApiError::internal().because(error)))
 }
 
@@ -112,6 +117,7 @@ struct Submission<'a> {
     /// What is stored: without credentials.
     spec: SparkBatchSpec,
     credentials: Option<Credentials>,
+    trace: Option<&'a TraceParent>,
     /// The key, and the digest of the request under it.
     key: Option<(&'a IdempotencyKey, String)>,
 }
@@ -119,7 +125,7 @@ struct Submission<'a> {
 impl<'a> Submission<'a> {
     async fn read(
         state: &'a AppState,
-        Request { tenant, caller, do_as, body }: &'a Request,
+        Request { tenant, caller, do_as, body, trace }: &'a Request,
         key: Option<&'a IdempotencyKey>,
     ) -> Result<Self, ApiError> {
         let mut spec = read_spec(body, tenant.takes())?;
@@ -129,7 +135,7 @@ impl<'a> Submission<'a> {
         let digest = |key: &'a IdempotencyKey| key.digest(&spec).map(|digest| (key, digest));
         let key = key.map(digest).transpose().map_err(|error| ApiError::internal().because(error))?;
         let credentials = Credentials::take(&mut spec, &state.config.redaction)?;
-        Ok(Self { state, tenant, caller, spec, credentials, key })
+        Ok(Self { state, tenant, caller, spec, credentials, trace: trace.as_ref(), key })
     }
 
     /// As far as this process knows, which is what Livy does too: names are no keys.
@@ -166,8 +172,9 @@ impl<'a> Submission<'a> {
         batch.metadata.labels = Some([(LABEL_ID.to_owned(), id.to_string())].into());
         let owner = self.caller.user().map(|owner| (ANNOTATION_OWNER.to_owned(), owner.to_owned()));
         let digest = self.key.as_ref().map(|(_, digest)| (ANNOTATION_REQUEST_DIGEST.to_owned(), digest.clone()));
+        let trace = self.trace.map(|trace| (ANNOTATION_TRACEPARENT.to_owned(), trace.to_string()));
         batch.metadata.annotations =
-            Some(owner.into_iter().chain(digest).collect()).filter(|all: &BTreeMap<_, _>| !all.is_empty());
+            Some(owner.into_iter().chain(digest).chain(trace).collect()).filter(|all: &BTreeMap<_, _>| !all.is_empty());
         batch
     }
 
@@ -226,7 +233,9 @@ impl<'a> Submission<'a> {
     /// Stores the credentials that `stored` waits for. A batch that cannot have them is taken back.
     async fn store_credentials(&self, stored: &SparkBatch) -> Result<(), ApiError> {
         let Some(credentials) = &self.credentials else { return Ok(()) };
-        let Err(failure) = credentials.store(self.state, &self.tenant.namespace, stored).await else { return Ok(()) };
+        let Err(failure) = credentials::store(credentials, self.state, &self.tenant.namespace, stored).await else {
+            return Ok(());
+        };
         let taken_back = self.take_back(stored).await;
         match (failure, stored.batch_id()) {
             (Failure::Unknown(cause), Some(id)) if !taken_back => Err(self.unknown(id).because(cause)),

@@ -136,6 +136,12 @@ def test_the_hook_does_each_of_its_calls(facade, hook, capfd):
     assert hook.delete_batch(batch) == {"msg": "deleted"}
 
 
+def test_the_dag_of_the_documentation_is_one(home):
+    sample = HERE.parents[2] / "deploy" / "samples" / "word_count_dag.py"
+    environment = {**os.environ, "AIRFLOW_HOME": str(home)}
+    subprocess.run([sys.executable, str(sample)], check=True, timeout=120, env=environment)
+
+
 def test_what_is_refused_is_told(hook):
     from airflow.exceptions import AirflowException
 

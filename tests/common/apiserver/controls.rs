@@ -1,7 +1,10 @@
 //! What a test does to the traffic: faults, crashes, and watches cut, held or expired.
 
+use std::sync::Arc;
+
 use super::{
     ApiServer,
+    calls::Call,
     faults::{Crash, Fault},
     watch::Cut,
 };
@@ -12,9 +15,16 @@ impl ApiServer {
         self.lock().faults.rules.push(fault);
     }
 
+    /// Has `decision` say what becomes of each request, besides the rules. It must not use the server.
+    pub fn decide(&self, decision: impl Fn(&Call) -> Option<Fault> + Send + Sync + 'static) {
+        self.lock().faults.decision = Some(Arc::new(decision));
+    }
+
     /// Forgets all rules; requests held by them stay held.
     pub fn clear_faults(&self) {
-        self.lock().faults.rules.clear();
+        let mut state = self.lock();
+        state.faults.rules.clear();
+        state.faults.decision = None;
     }
 
     /// How many requests [`Fault::hold`] keeps waiting now.
@@ -51,6 +61,16 @@ impl ApiServer {
     /// Keeps the watch events of a kind back: caches go stale.
     pub fn hold_watches(&self, plural: &str) {
         self.lock().watches.hold(plural, true);
+    }
+
+    /// Keeps the watch events of a kind back from the clients with this label alone.
+    pub fn hold_watches_of(&self, label: &str, plural: &str) {
+        self.lock().watches.hold(&format!("{label}/{plural}"), true);
+    }
+
+    /// Delivers what [`ApiServer::hold_watches_of`] kept back.
+    pub fn release_watches_of(&self, label: &str, plural: &str) {
+        self.change(|state| state.watches.hold(&format!("{label}/{plural}"), false));
     }
 
     /// Delivers the watch events kept back, and the coming ones at once.

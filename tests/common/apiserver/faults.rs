@@ -7,6 +7,9 @@ use super::{ApiServer, calls::Call, error::ApiError};
 /// Code run by a fault, with the server unlocked.
 pub type Hook = Arc<dyn Fn(&ApiServer) + Send + Sync>;
 
+/// Decides about each request as it arrives.
+pub type Decision = Arc<dyn Fn(&Call) -> Option<Fault> + Send + Sync>;
+
 /// A rule: which requests it is about, how many of them, and what becomes of them.
 ///
 /// Rules start with [`Fault::on`], are narrowed, and get one or more actions. Without a count the
@@ -37,6 +40,9 @@ pub(super) struct Plan {
     pub(super) die: bool,
     pub(super) answer: Option<ApiError>,
     pub(super) delay: Option<Duration>,
+    pub(super) linger: Option<Duration>,
+    /// Answer without applying the request, and apply it this much later.
+    pub(super) late: Option<Duration>,
     pub(super) hold: bool,
     pub(super) before: Vec<Hook>,
     pub(super) after: Vec<Hook>,
@@ -50,6 +56,8 @@ impl Plan {
         self.hold |= other.hold;
         self.answer = self.answer.take().or_else(|| other.answer.clone());
         self.delay = self.delay.or(other.delay);
+        self.linger = self.linger.or(other.linger);
+        self.late = self.late.or(other.late);
         self.cut_after = self.cut_after.or(other.cut_after);
         self.before.extend(other.before.iter().cloned());
         self.after.extend(other.after.iter().cloned());
@@ -146,6 +154,19 @@ impl Fault {
         self
     }
 
+    /// Let this much time pass between applying the request and answering it.
+    pub fn linger(mut self, time: Duration) -> Self {
+        self.plan.linger = Some(time);
+        self
+    }
+
+    /// Answer with 504 (or as another action says), and apply the request this much later, whatever has become of its
+    /// client.
+    pub fn land_late(mut self, time: Duration) -> Self {
+        self.plan.late = Some(time);
+        self
+    }
+
     /// Keep the request waiting until [`ApiServer::release_held`].
     pub fn hold(mut self) -> Self {
         self.plan.hold = true;
@@ -217,6 +238,7 @@ struct Process {
 #[derive(Default)]
 pub(super) struct Faults {
     pub(super) rules: Vec<Fault>,
+    pub(super) decision: Option<Decision>,
     processes: Vec<Process>,
     pub(super) holding: usize,
     pub(super) releases: u64,
@@ -271,6 +293,9 @@ impl Faults {
             process.dead |= before;
             plan.refuse = process.dead;
             plan.die = after;
+        }
+        if let Some(fault) = self.decision.as_ref().and_then(|decision| decision(call)) {
+            plan.add(&fault.plan);
         }
         for rule in &mut self.rules {
             if rule.matches(call) {

@@ -9,7 +9,7 @@ use super::{
     error::ApiError,
     kinds::Kind,
     ops::essence,
-    store::{Key, State, key_of, meta, normalise},
+    store::{Key, Seen, State, key_of, meta, normalise},
 };
 
 fn key(kind: &Kind, namespace: &str, name: &str) -> Key {
@@ -130,6 +130,11 @@ impl ApiServer {
         let mut state = self.lock();
         let plural = state.kind(plural).plural;
         state.admission.insert(plural, Arc::new(admission));
+    }
+
+    /// Has `observer` see every change as it is made, in order. It must not use the server.
+    pub fn observe(&self, observer: impl Fn(&Seen<'_>) + Send + Sync + 'static) {
+        self.lock().observer = Some(Arc::new(observer));
     }
 
     /// Answers the creates of a review kind: what is returned becomes the answer's `status`.

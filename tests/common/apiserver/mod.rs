@@ -50,7 +50,7 @@ pub use self::{
     faults::{Crash, Fault},
     kinds::{KINDS, Kind},
     serve::Connection,
-    store::Options,
+    store::{Options, Seen},
 };
 
 /// How long [`ApiServer::until`] waits before the test fails.
@@ -144,8 +144,11 @@ impl ApiServer {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        let state = &self.inner.state;
-        state.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut state = self.inner.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(clock) = state.options.clock {
+            state.clock = clock();
+        }
+        state
     }
 
     /// Changes the state and tells everyone who waits.

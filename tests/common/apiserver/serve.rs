@@ -4,6 +4,7 @@ use std::{
     convert::Infallible,
     io,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use axum::{
@@ -14,7 +15,7 @@ use futures::future::BoxFuture;
 use http::{Request, Response, request::Parts};
 use tower::{BoxError, Service};
 
-use super::{ApiServer, faults::Plan, http::Incoming, reply::respond};
+use super::{ApiServer, error::ApiError, faults::Plan, http::Incoming, reply::respond};
 
 /// A client's connection: what a `kube::Client` sends its requests through.
 #[derive(Clone)]
@@ -91,11 +92,17 @@ impl ApiServer {
                 self.wake();
                 return Err(broken());
             }
-            let outcome = if let Some(error) = plan.answer {
+            let outcome = if let Some(time) = plan.late {
+                self.apply_late(time, incoming, client, id);
+                Err(plan.answer.unwrap_or_else(|| ApiError::new(504, "the request timed out")))
+            } else if let Some(error) = plan.answer {
                 Err(error)
             } else {
                 state.applied_call(id);
-                incoming.apply(self, &mut state, client, plan.cut_after)
+                state.acting = Some(client);
+                let applied = incoming.apply(self, &mut state, client, plan.cut_after);
+                state.acting = None;
+                applied
             };
             if plan.die {
                 state.faults.die(client);
@@ -107,6 +114,9 @@ impl ApiServer {
         for hook in &plan.after {
             hook(self);
         }
+        if let Some(time) = plan.linger {
+            tokio::time::sleep(time).await;
+        }
         let response = respond(outcome);
         let lost = plan.lose || self.lock().faults.is_dead(client);
         if lost {
@@ -114,6 +124,23 @@ impl ApiServer {
         }
         self.change(|state| state.answered_call(id, response.status().as_u16()));
         Ok(response)
+    }
+
+    /// Applies a request that nobody waits for any more.
+    fn apply_late(&self, time: Duration, incoming: Incoming, client: usize, id: usize) {
+        let server = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(time).await;
+            {
+                let mut state = server.lock();
+                state.applied_call(id);
+                state.acting = Some(client);
+                // Refused or not: nobody hears of it.
+                drop(incoming.apply(&server, &mut state, client, None));
+                state.acting = None;
+            }
+            server.wake();
+        });
     }
 
     fn receive(&self, client: usize, parts: &Parts, body: &Bytes) -> (Incoming, usize, Plan) {

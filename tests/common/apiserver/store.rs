@@ -35,8 +35,24 @@ pub(super) struct Change {
     pub(super) deleted: bool,
 }
 
+/// A change of an object, as an observer sees it.
+pub struct Seen<'a> {
+    /// Label of the client whose request made it, garbage collected for it included; empty for the test's own.
+    pub by: &'a str,
+    /// The kind.
+    pub plural: &'static str,
+    /// The object before, unless it is new.
+    pub old: Option<&'a Value>,
+    /// The object after, or as it was last.
+    pub new: &'a Value,
+    /// Whether it is gone.
+    pub deleted: bool,
+}
+
 /// What a kind's writes are run through before they are stored.
 pub(super) type Admission = Arc<dyn Fn(Option<&Value>, &mut Value) -> Result<(), ApiError> + Send + Sync>;
+/// Who sees every change as it is made; it must not use the server.
+pub(super) type Observer = Arc<dyn Fn(&Seen<'_>) + Send + Sync>;
 /// What answers the creates of a review kind.
 pub(super) type Review = Arc<dyn Fn(&Value) -> Result<Value, ApiError> + Send + Sync>;
 
@@ -52,6 +68,8 @@ pub struct Options {
     pub graceful_pod_deletion: bool,
     /// How far the clock moves with each created object (default: one second).
     pub clock_step: SignedDuration,
+    /// What tells the time, in place of a clock that stands still (default: nothing).
+    pub clock: Option<fn() -> Timestamp>,
 }
 
 /// Everything the server knows.
@@ -78,6 +96,9 @@ pub(super) struct State {
     /// Number of the first of the calls kept.
     pub(super) first_call: usize,
     pub(super) watches: Watches,
+    pub(super) observer: Option<Observer>,
+    /// Number of the client whose request is being carried out.
+    pub(super) acting: Option<usize>,
     uids: u64,
 }
 
@@ -90,6 +111,7 @@ impl State {
                 collect_garbage: true,
                 graceful_pod_deletion: false,
                 clock_step: SignedDuration::from_secs(1),
+                clock: None,
             },
             objects: BTreeMap::new(),
             version: 1,
@@ -108,6 +130,8 @@ impl State {
             calls: Vec::new(),
             first_call: 0,
             watches: Watches::default(),
+            observer: None,
+            acting: None,
             uids: 0,
         }
     }
@@ -165,6 +189,10 @@ impl State {
     }
 
     fn record(&mut self, plural: &'static str, old: Option<Arc<Value>>, new: Arc<Value>, deleted: bool) {
+        if let Some(observer) = &self.observer {
+            let by = self.acting.map_or("", |client| self.faults.label(client));
+            observer(&Seen { by, plural, old: old.as_deref(), new: &new, deleted });
+        }
         self.history.push_back(Change { version: self.version, plural, old, new, deleted });
         if self.history.len() > HISTORY
             && let Some(gone) = self.history.pop_front()

@@ -54,6 +54,11 @@ impl Watches {
         }
     }
 
+    /// Whether the events of a kind are held back from the clients with this label.
+    fn holds(&self, label: &str, plural: &str) -> bool {
+        !self.held.is_empty() && (self.held.contains(plural) || self.held.contains(&format!("{label}/{plural}")))
+    }
+
     pub(super) fn cut(&mut self, plural: &str, cut: Cut) {
         let all = self.open.values_mut();
         all.filter(|open| open.plural == plural || plural == "*").for_each(|open| open.cut = Some(cut));
@@ -193,12 +198,13 @@ impl Stream {
         let mut state = server.lock();
         let state = &mut *state;
         let request = &self.request;
+        let is_held = state.watches.holds(state.faults.label(request.client), request.kind.plural);
         let Some(open) = state.watches.open.get_mut(&self.id) else {
             self.ended = Some(Cut::Cleanly);
             return;
         };
         self.ended = open.cut;
-        if open.cut == Some(Cut::Broken) || state.watches.held.contains(request.kind.plural) {
+        if open.cut == Some(Cut::Broken) || is_held {
             return;
         }
         if open.cursor < state.dropped {

@@ -1,0 +1,34 @@
+//! `sparkbatch convert`: manifests of kubeflow's operator as manifests of this one.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::Value;
+
+use super::Failure;
+use super::render::read;
+use crate::kubeflow::{Conversion, convert};
+
+#[derive(Debug, Args)]
+pub(super) struct ConvertArgs {
+    /// Manifest of one `SparkApplication` (sparkoperator.k8s.io/v1beta2), in YAML or JSON; '-' for standard input.
+    file: String,
+}
+
+impl ConvertArgs {
+    /// Prints the `SparkBatch`, and on standard error what is not in it. The exit code is 1 if it could not run.
+    pub(super) fn run(&self) -> Result<ExitCode, Failure> {
+        let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", self.file);
+        let text = read(&self.file).map_err(|error| failed(&error))?;
+        let manifest: Value = serde_saphyr::from_str(&text).map_err(|error| failed(&error))?;
+        let Conversion { batch, notes, problems } = convert(&manifest).map_err(|error| failed(&error))?;
+        print!("{}", serde_saphyr::to_string(&batch)?);
+        for note in &notes {
+            eprintln!("{note}");
+        }
+        for problem in &problems {
+            eprintln!("cannot run: {problem}");
+        }
+        Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}

@@ -1,0 +1,90 @@
+"""As much of an API server as Helm asks before it installs anything: what there is, and a few objects."""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+RESOURCES = {
+    "/api/v1": ["Namespace", "Service", "ServiceAccount"],
+    "/apis/apiextensions.k8s.io/v1": ["CustomResourceDefinition"],
+    "/apis/apps/v1": ["Deployment"],
+    "/apis/policy/v1": ["PodDisruptionBudget"],
+    "/apis/rbac.authorization.k8s.io/v1": ["ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"],
+}
+OF_THE_CLUSTER = {"Namespace", "CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding"}
+
+
+def _discovery(path):
+    if path == "/version":
+        return {"major": "1", "minor": "34", "gitVersion": "v1.34.0"}
+    if path == "/api":
+        return {"kind": "APIVersions", "versions": ["v1"]}
+    if path == "/apis":
+        groups = [path.removeprefix("/apis/") for path in RESOURCES if path.startswith("/apis/")]
+        return {"kind": "APIGroupList", "apiVersion": "v1", "groups": [_group(each) for each in groups]}
+    if path in RESOURCES:
+        resources = [
+            {"name": f"{kind.lower()}s", "kind": kind, "namespaced": kind not in OF_THE_CLUSTER, "verbs": ["get"]}
+            for kind in RESOURCES[path]
+        ]
+        return {"kind": "APIResourceList", "groupVersion": path.split("/", 2)[2], "resources": resources}
+    return None
+
+
+def _group(version):
+    version = {"groupVersion": version, "version": version.partition("/")[2]}
+    return {"name": version["groupVersion"].partition("/")[0], "versions": [version], "preferredVersion": version}
+
+
+class Cluster:
+    """Serves objects by their paths until closed."""
+
+    def __init__(self, objects):
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):  # noqa: N802
+                path = self.path.partition("?")[0]
+                found = _discovery(path) or objects.get(path)
+                body = found or {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404}
+                self.send_response(200 if found else 404)
+                self.send_header("content-type", "application/json")
+                self.end_headers()
+                self.wfile.write(json.dumps(body).encode())
+
+            def log_message(self, *_):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def kubeconfig(self, folder):
+        file = folder / "kubeconfig"
+        cluster = {"name": "fake", "cluster": {"server": f"http://127.0.0.1:{self.server.server_port}"}}
+        context = {"name": "fake", "context": {"cluster": "fake", "user": "fake"}}
+        whole = {"apiVersion": "v1", "kind": "Config", "clusters": [cluster], "contexts": [context]}
+        file.write_text(json.dumps({**whole, "users": [{"name": "fake"}], "current-context": "fake"}))
+        return str(file)
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def owned_by(release, namespace):
+    """Metadata of what Helm made."""
+    annotations = {"meta.helm.sh/release-name": release, "meta.helm.sh/release-namespace": namespace}
+    return {"annotations": annotations, "labels": {"app.kubernetes.io/managed-by": "Helm"}}
+
+
+def namespace(name, **metadata):
+    return {f"/api/v1/namespaces/{name}": {"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": name, **metadata}}}
+
+
+def definition(stored=("v1alpha1",), **metadata):
+    name = "sparkbatches.sparkbatch.dev"
+    whole = {
+        "kind": "CustomResourceDefinition",
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "metadata": {"name": name, **metadata},
+        "status": {"storedVersions": list(stored)},
+    }
+    return {f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}": whole}
