@@ -20,7 +20,8 @@ const EXECUTORS_GRACE: SignedDuration = SignedDuration::from_secs(10);
 
 /// Ends what a finished batch has left running, and deletes it when its time to live has passed.
 pub(super) async fn settle(step: &Step<'_>, status: &SparkBatchStatus) -> Result<Action, Error> {
-    delete_drivers(step, status).await?;
+    let keeps = keeps_pod(step.batch.spec.pod_retention.unwrap_or(step.context.config.pod_retention), status.phase);
+    delete_drivers(step, keeps).await?;
     // The one before, too: a batch may end between two attempts, before that one was cleared up.
     let last = step.attempt().saturating_sub(1).max(1)..=step.attempt();
     let mut next = end_executors(step, status, last.clone()).await?;
@@ -59,12 +60,11 @@ async fn end_executors(
 }
 
 /// No driver outlives its batch: not one that did not start in time, nor one that an operator with an old cache
-/// has made since. Those that have ended stay for their logs, as far as they are to. The Secrets stay in any case: where
+/// has made since. With `keeps_ended`, those that have ended stay for their logs. The Secrets stay in any case: where
 /// the pod is gone, they bar such an operator from starting the batch again.
-async fn delete_drivers(step: &Step<'_>, status: &SparkBatchStatus) -> Result<(), Error> {
-    let keeps = keeps_pod(step.batch.spec.pod_retention.unwrap_or(step.context.config.pod_retention), status.phase);
+pub(super) async fn delete_drivers(step: &Step<'_>, keeps_ended: bool) -> Result<(), Error> {
     for driver in step.context.pods.drivers(&step.key(), &step.uid()).iter().filter(|driver| !driver.deleted) {
-        if !(keeps && (driver.has_ended() || has_ended_by_now(step, driver).await?)) {
+        if !(keeps_ended && (driver.has_ended() || has_ended_by_now(step, driver).await?)) {
             step.objects().delete_driver(&driver.pod_name, &driver.pod_uid).await?;
         }
     }

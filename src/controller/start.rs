@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::apply::{Refusal, Started};
 use super::dereference::conf_from;
 use super::error::Error;
+use super::finish::delete_drivers;
 use super::retry::{delete_secrets, end_previous};
 use super::step::{Step, requested_before};
 use crate::api::validation::problems;
@@ -76,6 +77,8 @@ pub(super) async fn start(step: &Step<'_>, status: &SparkBatchStatus) -> Result<
 /// attempt, when it is not suspended any more.
 pub(super) async fn hold(step: &Step<'_>, status: &SparkBatchStatus) -> Result<Action, Error> {
     if status.phase == Phase::Pending && status.reason == Some(Reason::Suspended) {
+        // Of a creation that was given up, and has come about since.
+        delete_drivers(step, true).await?;
         return Ok(Action::await_change());
     }
     let names = step.names(step.attempt());

@@ -71,6 +71,22 @@ async fn a_suspended_driver_that_still_waits_to_start_is_ended_too() {
     assert!(drivers(&server).is_empty());
 }
 
+/// Its creation was given up as the batch was suspended, and comes about after.
+#[tokio::test]
+async fn a_driver_that_lands_while_its_batch_is_suspended_is_ended() {
+    let server = server();
+    let _operator = start(server.client());
+    submit(&server, "pi", pi());
+    let driver = driver_name(&server).await;
+    let mut late = server.get("pods", NS, &driver).unwrap();
+    late["metadata"].as_object_mut().unwrap().retain(|key, _| key != "uid" && key != "resourceVersion");
+    server.update("sparkbatches", NS, "pi", |batch| batch["spec"]["suspend"] = json!(true));
+    until_phase(&server, "pi", "Pending", "Suspended").await;
+    server.insert("pods", late);
+    server.until("the driver to be ended", |server| drivers(server).is_empty()).await;
+    assert_eq!(phase_reason(&server, "pi"), ("Pending".to_owned(), "Suspended".to_owned()));
+}
+
 #[tokio::test]
 async fn a_driver_that_no_status_tells_of_yet_is_ended_by_a_suspension_and_not_taken_for_lost_after_it() {
     let (server, first) = start_doomed(Crash::AfterWrite(2));
