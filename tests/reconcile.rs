@@ -19,6 +19,8 @@ mod retention;
 mod retry;
 #[path = "reconcile/stale.rs"]
 mod stale;
+#[path = "reconcile/stuck.rs"]
+mod stuck;
 #[path = "reconcile/trouble.rs"]
 mod trouble;
 #[path = "reconcile/volcano.rs"]

@@ -144,6 +144,8 @@ impl<'a> Objects<'a> {
             Ok(pod) => Ok(Started::Driver(Box::new(driver_facts(&pod)))),
             Err(error) if is_taken(&error) => match self.driver(&pod.name_any(), owner).await? {
                 Started::Lost => Err(Error::Changed(format!("pod '{}'", pod.name_any()))),
+                // Its Secret was refused. It never ran, and is no driver that could be lost.
+                Started::Driver(driver) if driver.deleted => Ok(still_goes(&driver.pod_name)),
                 found => Ok(found),
             },
             Err(error) => {
@@ -246,6 +248,12 @@ fn without_volcano(started: Started) -> Started {
         }
         other => other,
     }
+}
+
+/// The refusal of a driver whose pod of before is not gone yet.
+fn still_goes(pod_name: &str) -> Started {
+    let message = format!("pod '{pod_name}', which was to be this driver, has not been deleted yet");
+    Started::Refused(Refusal { permanent: false, message })
 }
 
 /// The API server's refusal of an object, told from its being busy or out of reach.

@@ -47,6 +47,16 @@ impl Error {
         }
     }
 
+    /// What the API server said against the call, where it said anything and trying again at once may not help.
+    pub(super) fn refused(&self) -> Option<String> {
+        match self {
+            Self::Api { operation, source: kube::Error::Api(status) } if !self.is_race() => {
+                Some(format!("{operation}: {}", status.message))
+            }
+            _ => None,
+        }
+    }
+
     /// Whether the cause is only that something newer exists, so that looking again soon settles it.
     pub(super) fn is_race(&self) -> bool {
         matches!(self.category(), "conflict" | "changed")

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use kube::runtime::controller::Action;
 use kube::{Api, ResourceExt as _};
 
@@ -21,7 +21,7 @@ const EXECUTORS_GRACE: SignedDuration = SignedDuration::from_secs(10);
 /// Ends what a finished batch has left running, and deletes it when its time to live has passed.
 pub(super) async fn settle(step: &Step<'_>, status: &SparkBatchStatus) -> Result<Action, Error> {
     let keeps = keeps_pod(step.batch.spec.pod_retention.unwrap_or(step.context.config.pod_retention), status.phase);
-    delete_drivers(step, keeps).await?;
+    delete_drivers(step, &step.context.pods.drivers(&step.key(), &step.uid()), keeps).await?;
     // The one before, too: a batch may end between two attempts, before that one was cleared up.
     let last = step.attempt().saturating_sub(1).max(1)..=step.attempt();
     let mut next = end_executors(step, status, last.clone()).await?;
@@ -29,8 +29,7 @@ pub(super) async fn settle(step: &Step<'_>, status: &SparkBatchStatus) -> Result
     delete_secrets(step, step.attempt() - 1, false).await?;
     let own = step.batch.spec.ttl_seconds_after_finished.map(|seconds| SignedDuration::from_secs(seconds.into()));
     if let Some(ttl) = own.or(step.context.config.ttl_after_finished) {
-        let ended = status.completion_time.unwrap_or_default();
-        let left = ttl - step.context.now().duration_since(ended);
+        let left = ttl - step.context.now().duration_since(told_at(status));
         if left <= SignedDuration::ZERO {
             delete(step).await?;
             return Ok(Action::await_change());
@@ -38,6 +37,13 @@ pub(super) async fn settle(step: &Step<'_>, status: &SparkBatchStatus) -> Result
         next = Some(next.map_or(left.unsigned_abs(), |next: Duration| next.min(left.unsigned_abs())));
     }
     Ok(next.map_or_else(Action::await_change, |next| Action::requeue(next + Duration::from_millis(10))))
+}
+
+/// When the end was written, as Kubernetes' Jobs count their time to live: of a batch that ended while no operator ran,
+/// its owner hears no earlier.
+fn told_at(status: &SparkBatchStatus) -> Timestamp {
+    let written = status.conditions.iter().map(|condition| condition.last_transition_time.0).max();
+    written.max(status.completion_time).unwrap_or_default()
 }
 
 /// Ends the executors of these attempts that their drivers have left; or when to, where the driver may still do so.
@@ -62,8 +68,8 @@ async fn end_executors(
 /// No driver outlives its batch: not one that did not start in time, nor one that an operator with an old cache
 /// has made since. With `keeps_ended`, those that have ended stay for their logs. The Secrets stay in any case: where
 /// the pod is gone, they bar such an operator from starting the batch again.
-pub(super) async fn delete_drivers(step: &Step<'_>, keeps_ended: bool) -> Result<(), Error> {
-    for driver in step.context.pods.drivers(&step.key(), &step.uid()).iter().filter(|driver| !driver.deleted) {
+pub(super) async fn delete_drivers(step: &Step<'_>, drivers: &[DriverFacts], keeps_ended: bool) -> Result<(), Error> {
+    for driver in drivers.iter().filter(|driver| !driver.deleted) {
         if !(keeps_ended && (driver.has_ended() || has_ended_by_now(step, driver).await?)) {
             step.objects().delete_driver(&driver.pod_name, &driver.pod_uid).await?;
         }

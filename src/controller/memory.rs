@@ -24,6 +24,7 @@ struct Entry {
     written_version: Option<u64>,
     written_at: Option<Instant>,
     failures: u32,
+    cleared_for: Option<i32>,
     rests_until: Option<Instant>,
     told_unreadable: bool,
     executors: Option<Executors>,
@@ -129,6 +130,20 @@ impl Memory {
         let failures = &mut entries.entry(uid.to_owned()).or_default().failures;
         *failures = failures.saturating_add(1);
         *failures
+    }
+
+    /// How often in a row the batch failed.
+    pub(super) fn failures(&self, uid: &str) -> u32 {
+        self.entries().get(uid).map_or(0, |entry| entry.failures)
+    }
+
+    /// What the attempt before this one had left is gone.
+    pub(super) fn cleared(&self, uid: &str, attempt: i32) {
+        self.entries().entry(uid.to_owned()).or_default().cleared_for = Some(attempt);
+    }
+
+    pub(super) fn is_cleared(&self, uid: &str, attempt: i32) -> bool {
+        self.entries().get(uid).is_some_and(|entry| entry.cleared_for == Some(attempt))
     }
 
     pub(super) fn succeeded(&self, uid: &str) {

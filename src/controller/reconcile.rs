@@ -65,7 +65,12 @@ async fn look(batch: &SparkBatch, context: &Arc<Context>) -> Result<Action, Erro
     context.counters.looked(looked.as_ref().err().map_or("ok", Error::category), started.elapsed());
     match looked {
         Err(Error::NotLeading) => Ok(Action::await_change()),
-        Err(error) => Err(error),
+        Err(error) => {
+            if let Err(untold) = step.tell_trouble(&error).await {
+                tracing::debug!(namespace, name, error = %untold, "cannot say on the batch why it fails");
+            }
+            Err(error)
+        }
         Ok(action) => {
             context.memory.succeeded(&batch.uid().unwrap_or_default());
             Ok(action)
@@ -97,7 +102,7 @@ fn look_span(step: &Step<'_>) -> Span {
     span
 }
 
-/// 1 s, 2 s, 4 s, … up to 5 minutes, each by up to a fifth longer so that many batches do not come at once.
+/// 1 s, 2 s, 4 s, … up to 256 s, each by up to a fifth longer so that many batches do not come at once.
 #[expect(clippy::needless_pass_by_value, reason = "the applier hands out its handles")]
 pub(super) fn error_policy(guard: Arc<GuardedBatch>, error: &Error, context: Arc<Context>) -> Action {
     let uid = guard.uid().unwrap_or_default();
@@ -106,7 +111,7 @@ pub(super) fn error_policy(guard: Arc<GuardedBatch>, error: &Error, context: Arc
         return Action::requeue(Duration::from_millis(200));
     }
     let seconds = 1_u64 << failures.saturating_sub(1).min(8);
-    Action::requeue(Duration::from_millis(seconds.min(300) * u64::from(1000 + jitter(&uid, failures))))
+    Action::requeue(Duration::from_millis(seconds * u64::from(1000 + jitter(&uid, failures))))
 }
 
 async fn next(step: &Step<'_>) -> Result<Action, Error> {

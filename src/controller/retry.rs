@@ -13,8 +13,7 @@ use crate::spark::app_id;
 
 /// Starts the attempt once its time has come and no driver of the one before can run any more.
 pub(super) async fn start_at(step: &Step<'_>, status: &SparkBatchStatus, at: Timestamp) -> Result<Action, Error> {
-    // What is in the queue has found that it is over.
-    let is_over = status.reason == Some(Reason::Queued) || end_previous(step).await?;
+    let is_over = is_previous_over(step).await?;
     let now = step.context.now();
     if now < at {
         return Ok(Action::requeue(time_until(at, now)));
@@ -26,6 +25,19 @@ pub(super) async fn start_at(step: &Step<'_>, status: &SparkBatchStatus, at: Tim
     let message =
         format!("attempt {attempt} waits until the driver pod of attempt {previous} is gone: it may still run");
     step.wait(status, Reason::RetryBackoff, message).await
+}
+
+/// Ends what the attempt before has left, until that was done: an attempt that waits would else delete it at each look.
+async fn is_previous_over(step: &Step<'_>) -> Result<bool, Error> {
+    let (memory, uid, attempt) = (&step.context.memory, step.uid(), step.attempt());
+    if memory.is_cleared(&uid, attempt) {
+        return Ok(true);
+    }
+    let is_over = end_previous(step).await?;
+    if is_over {
+        memory.cleared(&uid, attempt);
+    }
+    Ok(is_over)
 }
 
 /// Ends what the attempt before has left: its driver first, and once that has ended, what belonged to it. Whether it

@@ -76,11 +76,13 @@ pub(super) async fn start(step: &Step<'_>, status: &SparkBatchStatus) -> Result<
 /// Keeps a suspended batch without pods. One that runs is ended by its pod's deletion; it starts anew, as the next
 /// attempt, when it is not suspended any more.
 pub(super) async fn hold(step: &Step<'_>, status: &SparkBatchStatus) -> Result<Action, Error> {
-    if status.phase == Phase::Pending && status.reason == Some(Reason::Suspended) {
-        // Of a creation that was given up, and has come about since.
-        delete_drivers(step, true).await?;
+    let mut strays = step.context.pods.drivers_at_work(&step.key(), &step.uid());
+    if status.phase == Phase::Pending && status.reason == Some(Reason::Suspended) && strays.is_empty() {
         return Ok(Action::await_change());
     }
+    // Of earlier attempts: their creation was given up, and has come about since.
+    strays.retain(|driver| driver.attempt != Some(step.attempt()));
+    delete_drivers(step, &strays, true).await?;
     let names = step.names(step.attempt());
     let objects = step.objects();
     match objects.driver(&names.driver_pod, &step.uid()).await? {

@@ -6,11 +6,14 @@ use jiff::SignedDuration;
 use kube::runtime::controller::Action;
 use tokio::time::Instant;
 
+use super::apply::Started;
 use super::error::Error;
 use super::step::Step;
 use crate::api::{Phase, Reason, SparkBatchStatus};
 use crate::observe::{Observation, Outcome, jitter, pause_of, queued_since, waiting_since};
 
+/// Failures in a row after which a batch says what keeps it: half a minute of them.
+const TELLS_AFTER: u32 = 5;
 /// How often a batch is told of its place in the queue at the most, but for a fifth.
 const QUEUE_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -46,6 +49,27 @@ impl Step<'_> {
         self.context.memory.rest(&self.uid(), Instant::now() + pause.next_look);
         self.leave_queue();
         self.wait_longer(status, Reason::DriverRefused, message, pause).await
+    }
+
+    /// Says on a batch without a driver what looking at it fails for, once that is no passing trouble: a webhook that is
+    /// out of order, a right that the operator lacks. Past the deadline of Pending, that it failed for this.
+    pub(super) async fn tell_trouble(&self, error: &Error) -> Result<(), Error> {
+        let status = &self.status;
+        let is_barred = self.batch.spec.suspend == Some(true) || self.batch.spec.cancel == Some(true);
+        let fails = self.context.memory.failures(&self.uid()) + 1;
+        let Some(message) = error.refused().filter(|_| fails >= TELLS_AFTER && !is_barred) else { return Ok(()) };
+        if status.phase != Phase::Pending {
+            return Ok(());
+        }
+        // A create that the API server answered so may have come about.
+        let driver = self.objects().driver(&self.names(self.attempt()).driver_pod, &self.uid()).await?;
+        if !matches!(driver, Started::Driver(_)) {
+            self.leave_queue();
+        }
+        // A driver of before may still run where this could not be looked after.
+        let is_between = status.reason == Some(Reason::RetryBackoff);
+        let reason = if is_between { Reason::RetryBackoff } else { Reason::DriverRefused };
+        self.wait_longer(status, reason, message, self.pause(status, reason)).await.map(drop)
     }
 
     fn pause(&self, status: &SparkBatchStatus, reason: Reason) -> Pause {

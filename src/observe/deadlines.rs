@@ -7,7 +7,7 @@ use crate::api::{CONDITION_RECONCILING, Phase, Reason, SparkBatchSpec, SparkBatc
 /// How soon a batch is looked at again whose cause to wait is not watched.
 const PAUSE: SignedDuration = SignedDuration::from_secs(10);
 /// The same, where looking is a write and was in vain for long.
-const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(150);
+const LONGEST_PAUSE: SignedDuration = SignedDuration::from_mins(5);
 
 /// How long a batch may stay in each phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,11 +56,14 @@ impl Deadlines {
 }
 
 /// How soon a batch without a driver is looked at again that has `waited` for what `reason` says. Each look at a driver
-/// that was refused asks for it again, which is a write: such looks grow rarer, as quotas seldom change.
+/// that was refused asks for it again, which is a write: after 10 s, 1 min and 6 min, and every 5 min then. What was
+/// created a moment too late is met by the first of them, and quotas seldom change.
 #[must_use]
 pub fn pause_of(reason: Reason, waited: SignedDuration) -> SignedDuration {
-    let longest = if reason == Reason::DriverRefused { LONGEST_PAUSE } else { PAUSE };
-    waited.clamp(PAUSE, longest)
+    if reason != Reason::DriverRefused {
+        return PAUSE;
+    }
+    waited.saturating_mul(5).clamp(PAUSE, LONGEST_PAUSE)
 }
 
 /// Since when a batch waits to be started, or may be: time in the queue and before the next attempt does not count.
@@ -122,13 +125,13 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_driver_is_asked_for_less_than_once_a_minute() {
-        let (mut waited, mut looks) = (SignedDuration::ZERO, 0);
-        while waited < SignedDuration::from_hours(1) {
+    fn a_refused_driver_is_asked_for_at_once_again_and_then_ever_more_rarely() {
+        let (mut waited, mut looks) = (SignedDuration::ZERO, Vec::new());
+        while waited < SignedDuration::from_mins(20) {
+            looks.push(waited.as_secs());
             waited += pause_of(Reason::DriverRefused, waited);
-            looks += 1;
         }
-        assert!((15..30).contains(&looks), "{looks}");
+        assert_eq!(looks, [0, 10, 60, 360, 660, 960]);
         assert_eq!(pause_of(Reason::ConfUnavailable, waited), PAUSE);
         assert_eq!(pause_of(Reason::DriverRefused, -waited), PAUSE, "clocks differ");
     }

@@ -79,7 +79,10 @@ pub fn status_or_next_attempt(
     uid: &str,
     now: Timestamp,
 ) -> SparkBatchStatus {
-    let after = next_status(previous, seen, now);
+    let mut after = next_status(previous, seen, now);
+    if after.reason == Some(Reason::Suspended) && previous.attempt.is_some_and(|attempt| attempt < seen.attempt) {
+        after.attempts = suspended(previous.clone(), seen.attempt - 1, now);
+    }
     if previous.phase.is_final() || after.phase != Phase::Failed {
         return after;
     }
@@ -130,6 +133,15 @@ fn told(failed: i32, reason: Reason, why: Option<&str>, next: i32, at: Timestamp
     let at = Timestamp::from_second(at.as_second()).unwrap_or(at);
     let why = why.map(|why| format!(": {why}")).unwrap_or_default();
     text::cut(&format!("attempt {next} starts at {at}; attempt {failed} failed for {reason}{why}"), MAX_MESSAGE)
+}
+
+/// The attempts with the one that a suspension has ended, if it had a driver.
+fn suspended(running: SparkBatchStatus, attempt: i32, now: Timestamp) -> Vec<AttemptRecord> {
+    if running.driver.is_none() {
+        return running.attempts;
+    }
+    let (reason, completion_time) = (Some(Reason::Suspended), Some(now));
+    remembered(SparkBatchStatus { reason, completion_time, message: None, ..running }, attempt)
 }
 
 fn remembered(failed: SparkBatchStatus, attempt: i32) -> Vec<AttemptRecord> {

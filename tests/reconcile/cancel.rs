@@ -66,9 +66,14 @@ async fn a_suspended_driver_that_still_waits_to_start_is_ended_too() {
     let _operator = start(server.client());
     submit(&server, "pi", pi());
     until_phase(&server, "pi", "Starting", "DriverPending").await;
+    let app_id = status(&server, "pi")["appId"].clone();
     server.update("sparkbatches", NS, "pi", |batch| batch["spec"]["suspend"] = json!(true));
     until_phase(&server, "pi", "Pending", "Suspended").await;
     assert!(drivers(&server).is_empty());
+    let status = status(&server, "pi");
+    assert_eq!((&status["attempts"][0]["attempt"], &status["attempts"][0]["reason"]), (&json!(1), &json!("Suspended")));
+    assert_eq!(status["attempts"][0]["appId"], app_id);
+    assert_eq!(status["executors"], Value::Null);
 }
 
 /// Its creation was given up as the batch was suspended, and comes about after.

@@ -85,7 +85,7 @@ pub(crate) const MAX_ATTEMPT_RECORDS: usize = 5;
 pub struct AttemptRecord {
     /// The attempt, from 1.
     pub attempt: i32,
-    /// Why it failed.
+    /// Why it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
     /// Exit code of its driver.
@@ -97,7 +97,7 @@ pub struct AttemptRecord {
     /// When its driver pod was created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Timestamp>,
-    /// When it failed.
+    /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completion_time: Option<Timestamp>,
     /// Id of its Spark application.
