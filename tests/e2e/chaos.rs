@@ -105,9 +105,8 @@ fn cluster(arguments: &[&str]) {
     assert!(done.success(), "deploy/local/cluster {arguments:?}: {done}");
 }
 
-/// Kills one of three, and has it come back; none, if it is an operator that does not run yet.
-async fn kill_one(world: &World, chance: &mut Chance) -> Option<&'static str> {
-    let victim = ["operator", "kube-apiserver", "etcd"][usize::try_from(chance.below(3)).unwrap()];
+/// Kills it, and has it come back; not an operator that does not run yet.
+async fn kill(world: &World, victim: &'static str, chance: &mut Chance) -> Option<&'static str> {
     if victim == "operator" {
         if !world.kill_replica("").await {
             return None;
@@ -181,9 +180,16 @@ async fn whatever_is_killed_each_batch_ends_as_it_would_have_by_one_driver_per_a
         names
     };
     let killing = async {
+        // By chance, but each as often as the others: in two minutes there are some nine kills.
+        let mut victims = Vec::new();
         while began.elapsed() < Duration::from_secs(seconds) {
             tokio::time::sleep(Duration::from_secs(3 + chance.below(12))).await;
-            let Some(victim) = kill_one(&world, &mut chance).await else { continue };
+            if victims.is_empty() {
+                victims.extend(["operator", "kube-apiserver", "etcd"]);
+            }
+            let next = usize::try_from(chance.below(victims.len() as u64)).unwrap();
+            let Some(victim) = kill(&world, victims[next], &mut chance).await else { continue };
+            victims.remove(next);
             *kills.entry(victim).or_insert(0) += 1;
             say(format!("    {:5.0} s  killed {victim}", began.elapsed().as_secs_f32()));
         }
