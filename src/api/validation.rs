@@ -116,7 +116,7 @@ fn is_in_image(uri: &str) -> bool {
 }
 
 fn push_uri_problem(field: &str, uri: &str, problems: &mut Vec<Problem>) {
-    const HINT: &str = "no file of a submitting machine can be meant: write local:///path for a file in the image, \
+    const HINT: &str = "files on the submitting machine cannot be used: write local:///path for a file in the image, \
                         or a URI that the driver can read";
     let scheme = uri.split_once(':').map(|(scheme, _)| scheme).filter(|scheme| is_scheme(scheme));
     let message = if uri.is_empty() {
@@ -227,6 +227,7 @@ fn check_sizes(spec: &SparkBatchSpec, problems: &mut Vec<Problem>) {
         ("retry.maxBackoffSeconds", retry.max_backoff_seconds, 1..=i32::MAX),
         ("retry.resetAfterSeconds", retry.reset_after_seconds, 1..=i32::MAX),
         ("deadlines.pendingSeconds", deadlines.pending_seconds, 1..=i32::MAX),
+        ("deadlines.queuedSeconds", deadlines.queued_seconds, 1..=i32::MAX),
         ("deadlines.driverStartSeconds", deadlines.driver_start_seconds, 1..=i32::MAX),
         ("deadlines.runningSeconds", deadlines.running_seconds, 1..=i32::MAX),
         ("driverCores", spec.driver_cores, 1..=1024),
@@ -323,12 +324,18 @@ mod tests {
     fn deadlines_and_retries_have_bounds() {
         let spec: SparkBatchSpec = serde_json::from_value(serde_json::json!({
             "file": "/a.py",
-            "deadlines": { "pendingSeconds": 0, "runningSeconds": 1 },
+            "deadlines": { "pendingSeconds": 0, "queuedSeconds": 0, "runningSeconds": 1 },
             "retry": { "infrastructureRetries": 101, "applicationRetries": 0, "backoffSeconds": 0 },
         }))
         .unwrap();
         let fields: Vec<_> = problems(&spec).into_iter().map(|problem| problem.field).collect();
-        assert_eq!(fields, ["retry.infrastructureRetries", "retry.backoffSeconds", "deadlines.pendingSeconds"]);
+        let expected = [
+            "retry.infrastructureRetries",
+            "retry.backoffSeconds",
+            "deadlines.pendingSeconds",
+            "deadlines.queuedSeconds",
+        ];
+        assert_eq!(fields, expected);
     }
 
     #[test]
