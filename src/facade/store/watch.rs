@@ -196,7 +196,9 @@ impl NamespaceSink<'_> {
             Event::InitDone => {
                 let listed = std::mem::take(&mut self.listed);
                 let gone = self.cache.listing_ends(self.scope, &listed);
-                gone.iter().for_each(|name| self.ids.forget(name));
+                for name in &gone {
+                    self.ids.forget(name);
+                }
                 self.batches.namespaces_listed(self.scope, &listed);
             }
             Event::Apply(namespace) => self.seen(&namespace),

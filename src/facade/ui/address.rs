@@ -13,7 +13,7 @@ const METADATA: [IpAddr; 4] = [
 
 /// The driver's address, unless it is loopback, link-local, multicast, reserved or known as a cloud's metadata service:
 /// a status that somebody has forged leads to none of these. It can lead to anything else that this process reaches,
-/// nodes included, which a NetworkPolicy bounds. Tests alone have drivers on loopback.
+/// nodes included, which a `NetworkPolicy` bounds. Tests alone have drivers on loopback.
 pub(super) fn of_pod(text: &str, on_loopback: bool) -> Option<SocketAddr> {
     let address: SocketAddr = text.parse().ok()?;
     let ip = address.ip().to_canonical();
