@@ -126,6 +126,16 @@ impl IdAllocator {
         }
         answer.await.unwrap_or(Err(IdError::Unavailable(None)))
     }
+
+    /// Forgets what is remembered of a namespace's counter, which went with the namespace: one of the same name is
+    /// another, whose ids begin anew.
+    pub fn forget(&self, namespace: &str) {
+        let mut namespaces = self.inner.lock();
+        match namespaces.get_mut(namespace) {
+            Some(entry) if entry.served => entry.counter = None,
+            _ => drop(namespaces.remove(namespace)),
+        }
+    }
 }
 
 impl Inner {

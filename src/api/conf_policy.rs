@@ -120,7 +120,7 @@ pub fn refusal(key: &str) -> Option<String> {
     if let Some(problem) = malformed(key) {
         return Some(problem);
     }
-    if OWNED_KEYS.contains(&key) || OWNED_PREFIXES.iter().any(|prefix| key.starts_with(prefix)) {
+    if is_owned(key) {
         return Some("is set by the operator; remove it".to_owned());
     }
     if let Some(name) = key.strip_prefix("spark.kubernetes.driverEnv.")
@@ -133,6 +133,14 @@ pub fn refusal(key: &str) -> Option<String> {
     }
     let is_unknown = key.starts_with("spark.kubernetes.driver.") && !is_honoured(key);
     is_unknown.then(|| "is not supported; remove it".to_owned())
+}
+
+/// Whether `key` is well formed, and the operator's to set.
+#[must_use]
+pub fn is_owned(key: &str) -> bool {
+    let key = canonical_key(key);
+    malformed(key).is_none()
+        && (OWNED_KEYS.contains(&key) || OWNED_PREFIXES.iter().any(|prefix| key.starts_with(prefix)))
 }
 
 fn is_honoured(key: &str) -> bool {

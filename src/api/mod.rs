@@ -4,6 +4,7 @@
 //! group and kind, label and annotation keys, the closed list of reasons, conditions, and the custom
 //! resource definition with its validation rules.
 
+pub mod calls;
 mod conditions;
 pub mod conf_policy;
 mod crd;

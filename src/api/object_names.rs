@@ -12,6 +12,17 @@ pub fn is_dns_subdomain(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(is_label_of_any_length)
 }
 
+/// Whether `text` is the value of a label, and not an empty one: fit to stand in a selector.
+#[must_use]
+pub fn is_label_value(text: &str) -> bool {
+    let is_end = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    let bytes = text.as_bytes();
+    bytes.len() <= 63
+        && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
+        && is_end(bytes.first())
+        && is_end(bytes.last())
+}
+
 fn is_label_of_any_length(text: &str) -> bool {
     let ends = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let bytes = text.as_bytes();
@@ -43,6 +54,22 @@ mod tests {
     fn only_names_are_names(#[case] name: &str, #[case] valid: bool) {
         assert_eq!(is_dns_label(name), valid);
         assert_eq!(is_dns_subdomain(name), valid);
+    }
+
+    #[rstest]
+    #[case("a", true)]
+    #[case("Team_A.1-b", true)]
+    #[case("a=b", false)]
+    #[case("a,b", false)]
+    #[case("a)", false)]
+    #[case("a-", false)]
+    #[case(".", false)]
+    #[case("", false)]
+    #[case("../x", false)]
+    #[case("é", false)]
+    fn only_values_of_labels_reach_a_selector(#[case] value: &str, #[case] valid: bool) {
+        assert_eq!(is_label_value(value), valid);
+        assert!(!is_label_value(&"a".repeat(64)));
     }
 
     #[test]

@@ -26,12 +26,41 @@ pub struct Problem {
     pub field: String,
     /// The rule, in words that say what to change. Never the value of a conf key.
     pub message: String,
+    /// Which rule it is.
+    pub rule: Rule,
+}
+
+/// A rule that another API has its own words for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Rule {
+    /// A field has to be given.
+    Required,
+    /// A path or URI has to be absolute.
+    Absolute {
+        /// What is not, cut.
+        path: String,
+        /// What to write in its place.
+        hint: &'static str,
+    },
+    /// A key of conf, which is named, is the operator's to set.
+    OwnedKey(String),
+    /// A name must not look like an id. Its message needs no field before it.
+    NoId,
+    /// Any other.
+    #[default]
+    Other,
 }
 
 impl Problem {
     /// A problem of `field`.
     pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { field: field.into(), message: message.into() }
+        Self { field: field.into(), message: message.into(), rule: Rule::Other }
+    }
+
+    /// The problem, as one of `rule`.
+    #[must_use]
+    pub fn of_rule(self, rule: Rule) -> Self {
+        Self { rule, ..self }
     }
 }
 
@@ -65,7 +94,9 @@ pub fn check_conf(conf: &BTreeMap<String, String>, field: &str, problems: &mut V
     for (key, value) in conf {
         let shown: String = key.chars().take(100).flat_map(char::escape_default).collect();
         if let Some(refusal) = conf_policy::refusal(key) {
-            problems.push(Problem::new(field, format!("key '{shown}' {refusal}")));
+            let problem = Problem::new(field, format!("key '{shown}' {refusal}"));
+            let rule = if conf_policy::is_owned(key) { Rule::OwnedKey(shown) } else { Rule::Other };
+            problems.push(problem.of_rule(rule));
         } else if value.len() > MAX_VALUE_LEN {
             problems.push(Problem::new(field, format!("the value of '{shown}' is longer than {MAX_VALUE_LEN} bytes")));
         } else if value.chars().any(|c| c.is_control() && !"\t\n\r".contains(c)) {
@@ -116,12 +147,15 @@ fn is_in_image(uri: &str) -> bool {
 }
 
 fn push_uri_problem(field: &str, uri: &str, problems: &mut Vec<Problem>) {
-    const HINT: &str = "no file of a submitting machine can be meant: write local:///path for a file in the image, \
+    const HINT: &str = "files on the submitting machine cannot be used: write local:///path for a file in the image, \
                         or a URI that the driver can read";
     let scheme = uri.split_once(':').map(|(scheme, _)| scheme).filter(|scheme| is_scheme(scheme));
-    let message = if uri.is_empty() {
-        "is required".to_owned()
-    } else if uri.chars().any(|c| c.is_control() || c.is_whitespace()) {
+    if uri.is_empty() {
+        problems.push(Problem::new(field, "is required").of_rule(Rule::Required));
+        return;
+    }
+    let mut rule = Rule::Other;
+    let message = if uri.chars().any(|c| c.is_control() || c.is_whitespace()) {
         "has a blank or a control character, which no URI has; write %20 for a blank".to_owned()
     } else if scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("file")) {
         format!("the scheme 'file' is refused; {HINT}")
@@ -132,11 +166,14 @@ fn push_uri_problem(field: &str, uri: &str, problems: &mut Vec<Problem>) {
     } else if uri == "/" {
         "is no file: write /path for a file in the image, or a URI with its scheme".to_owned()
     } else if scheme.is_none() && !uri.starts_with('/') {
-        format!("'{}' is not absolute; {HINT}", uri.chars().take(100).collect::<String>())
+        let path: String = uri.chars().take(100).collect();
+        let message = format!("'{path}' is not absolute; {HINT}");
+        rule = Rule::Absolute { path, hint: HINT };
+        message
     } else {
         return;
     };
-    problems.push(Problem::new(field, message));
+    problems.push(Problem::new(field, message).of_rule(rule));
 }
 
 /// RFC 3986: a letter, then letters, digits, '+', '-' and '.'.
@@ -227,6 +264,7 @@ fn check_sizes(spec: &SparkBatchSpec, problems: &mut Vec<Problem>) {
         ("retry.maxBackoffSeconds", retry.max_backoff_seconds, 1..=i32::MAX),
         ("retry.resetAfterSeconds", retry.reset_after_seconds, 1..=i32::MAX),
         ("deadlines.pendingSeconds", deadlines.pending_seconds, 1..=i32::MAX),
+        ("deadlines.queuedSeconds", deadlines.queued_seconds, 1..=i32::MAX),
         ("deadlines.driverStartSeconds", deadlines.driver_start_seconds, 1..=i32::MAX),
         ("deadlines.runningSeconds", deadlines.running_seconds, 1..=i32::MAX),
         ("driverCores", spec.driver_cores, 1..=1024),
@@ -323,12 +361,18 @@ mod tests {
     fn deadlines_and_retries_have_bounds() {
         let spec: SparkBatchSpec = serde_json::from_value(serde_json::json!({
             "file": "/a.py",
-            "deadlines": { "pendingSeconds": 0, "runningSeconds": 1 },
+            "deadlines": { "pendingSeconds": 0, "queuedSeconds": 0, "runningSeconds": 1 },
             "retry": { "infrastructureRetries": 101, "applicationRetries": 0, "backoffSeconds": 0 },
         }))
         .unwrap();
         let fields: Vec<_> = problems(&spec).into_iter().map(|problem| problem.field).collect();
-        assert_eq!(fields, ["retry.infrastructureRetries", "retry.backoffSeconds", "deadlines.pendingSeconds"]);
+        let expected = [
+            "retry.infrastructureRetries",
+            "retry.backoffSeconds",
+            "deadlines.pendingSeconds",
+            "deadlines.queuedSeconds",
+        ];
+        assert_eq!(fields, expected);
     }
 
     #[test]

@@ -12,13 +12,14 @@ use std::io;
 
 use futures::{AsyncBufReadExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::{Pod, Secret};
-use kube::api::{DeleteParams, ListParams, LogParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{ListParams, LogParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config, Error, ResourceExt as _};
 use serde_json::json;
 
 use super::forward::DriverUi;
 use super::{Batch, ClientError, Killed, LOOK_EVERY, LogOptions, UiForward};
+use crate::api::calls::only_of;
 use crate::api::object_names::is_dns_subdomain;
 use crate::api::redaction::Redaction;
 use crate::api::{
@@ -106,9 +107,8 @@ impl ClusterClient {
             Ok(_) => Ok(()),
             Err(Error::Api(status)) if status.code == 409 => Ok(()),
             Err(error) => {
-                let preconditions = Preconditions { uid: batch.uid(), resource_version: None };
-                let params = DeleteParams::background().preconditions(preconditions);
                 let name = batch.name_any();
+                let params = only_of(batch.metadata.uid.as_deref().unwrap_or_default());
                 let left = match self.batches.delete(&name, &params).await {
                     Ok(_) => String::new(),
                     Err(_) => format!("; the batch '{name}' waits for it in vain: delete it"),

@@ -3,6 +3,7 @@
 use kube::core::response::Status;
 use thiserror::Error;
 
+use crate::api::calls::is_absent;
 use crate::ids::IdError;
 
 #[derive(Debug, Error)]
@@ -74,17 +75,12 @@ impl<T> During<T> for Result<T, kube::Error> {
     }
 }
 
-/// That what was to be deleted is gone is what was wanted: 404, or 409 where another object has its name by now,
-/// which the precondition on the uid saved. Another 409 is a race with some other write: it is still there.
+/// That what was to be deleted is gone is what was wanted.
 pub(super) fn ignore_absent<T>(deleted: Result<T, kube::Error>) -> Result<(), kube::Error> {
     match deleted {
         Err(error) if api_status(&error).is_some_and(is_absent) => Ok(()),
         deleted => deleted.map(|_| ()),
     }
-}
-
-fn is_absent(status: &Status) -> bool {
-    status.code == 404 || status.code == 409 && status.message.contains("UID in precondition")
 }
 
 /// The API server's own answer, if it gave one.

@@ -13,10 +13,8 @@ use kube::{Resource as _, ResourceExt as _};
 use super::context::{Context, GuardedBatch};
 use super::pods::BatchKey;
 use super::queue::Queues;
+use crate::api::calls::LIST_PAGE;
 use crate::api::{LABEL_BATCH, SparkBatchSpec};
-
-/// How many objects are listed at once. What a page takes, before most of it is dropped, is never given back in full.
-const PAGE: u32 = 100;
 
 pub(super) type Request = ReconcileRequest<GuardedBatch>;
 
@@ -25,7 +23,8 @@ pub(super) fn batches(
     context: &Arc<Context>,
     cache: Writer<GuardedBatch>,
 ) -> impl Stream<Item = Result<Request, watcher::Error>> + use<> {
-    let events = watcher(context.watched(), watcher::Config::default().page_size(PAGE)).default_backoff().modify(trim);
+    let events =
+        watcher(context.watched(), watcher::Config::default().page_size(LIST_PAGE)).default_backoff().modify(trim);
     let context = Arc::clone(context);
     let mut listed: Vec<ObjectRef<GuardedBatch>> = Vec::new();
     reflector(cache, events).flat_map(move |event| {
@@ -66,7 +65,7 @@ pub(super) fn batches(
 
 /// The batches to look at since their pods changed. Keeps the index of pods.
 pub(super) fn pods(context: &Arc<Context>) -> impl Stream<Item = Result<Request, watcher::Error>> + use<> {
-    let config = watcher::Config::default().labels(LABEL_BATCH).page_size(PAGE);
+    let config = watcher::Config::default().labels(LABEL_BATCH).page_size(LIST_PAGE);
     let context = Arc::clone(context);
     let counters = context.counters.clone();
     watcher(context.watched::<Pod>(), config)

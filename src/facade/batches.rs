@@ -7,7 +7,7 @@ use axum::response::{IntoResponse as _, Response};
 use http::header::LOCATION;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use kube::Api;
-use kube::api::{DeleteParams, ListParams, Preconditions, PropagationPolicy};
+use kube::api::ListParams;
 use tracing::info;
 
 use super::AppState;
@@ -19,6 +19,7 @@ use super::submit::{Accepted, IDEMPOTENT_REPLAYED, IdempotencyKey, Request};
 use super::tenant::Tenant;
 use super::upstream::{Failure, call};
 use super::{etag, submit, watch};
+use crate::api::calls::only_of;
 use crate::api::{FACADE_NAME_PREFIX, LABEL_ID, SparkBatch};
 use crate::livy::{BatchBody, BatchView, DetailsBody, Dialect, Links, Message, StateBody, VersionBody, parse_int};
 
@@ -106,16 +107,17 @@ pub(super) async fn delete(
 ) -> Answer {
     let view = find(&state, &tenant, &asked).await?;
     let batches: Api<SparkBatch> = Api::namespaced(caller.client(), &tenant.namespace);
-    let params = DeleteParams {
-        propagation_policy: Some(PropagationPolicy::Background),
-        // Of this name, only the batch that the caller was shown.
-        preconditions: Some(Preconditions { uid: Some(view.uid.clone()), resource_version: None }),
-        ..DeleteParams::default()
-    };
+    // Of this name, only the batch that the caller was shown.
+    let params = only_of(&view.uid);
     let deletion = call(state.config.limits.upstream, batches.delete(&view.object_name, &params)).await;
     let gone = match deletion {
         Ok(_) => false,
-        Err(failure) if matches!(failure.code(), Some(404 | 409)) => true,
+        Err(failure) if failure.is_absence() => true,
+        // It is still there, and shown: some other write came between.
+        Err(failure) if failure.code() == Some(409) => {
+            let text = "the batch was changed while it was to be deleted; try again";
+            return Err(ApiError::unavailable(text).because(failure.into_cause()));
+        }
         Err(failure) => return Err(state.auth.refused(&caller, failure, &tenant.namespace).await),
     };
     state.batches.deleted(&view.uid);

@@ -146,8 +146,8 @@ impl Facade {
 
     /// Feeds the caches; goes on until dropped. Until they are complete, requests are answered with 503.
     pub async fn feed(&self) {
-        let Shared { client, config, batches, namespaces, progress, counters, .. } = &*self.state;
-        store::feed(client, &config.namespaces, batches, namespaces, progress, counters).await;
+        let Shared { client, config, batches, namespaces, ids, progress, counters, .. } = &*self.state;
+        store::feed(client, &config.namespaces, batches, namespaces, ids, progress, counters).await;
     }
 
     /// Waits for the caches to be complete.

@@ -8,6 +8,7 @@ use kube::core::Status;
 use thiserror::Error as ThisError;
 
 use super::error::{ApiError, wished_pause};
+use crate::api::calls::is_absent;
 
 /// Longest text of the API server that a caller is shown.
 const MAX_SHOWN: usize = 1024;
@@ -45,6 +46,19 @@ impl Failure {
         }
     }
 
+    /// Whether a deletion failed only because what was to be deleted is gone.
+    pub(super) fn is_absence(&self) -> bool {
+        matches!(self, Self::Refused(status) if is_absent(status))
+    }
+
+    /// The error, for the log.
+    pub(super) fn into_cause(self) -> Box<dyn std::error::Error + Send + Sync> {
+        match self {
+            Self::Refused(status) => Error::Api(status).into(),
+            Self::Unknown(cause) => cause,
+        }
+    }
+
     /// The answer to a caller whose request needed this call in `namespace`.
     pub(super) fn answer(self, namespace: &str) -> ApiError {
         match self {
@@ -68,8 +82,8 @@ fn refused(status: &Status, namespace: &str) -> ApiError {
         403 => ApiError::new(
             StatusCode::FORBIDDEN,
             format!(
-                "not allowed in namespace '{namespace}': Kubernetes RBAC, a quota or an admission policy refuses it; \
-                 ask who administers the namespace"
+                "not allowed in namespace '{namespace}': RBAC, a quota or an admission policy refused the request; \
+                 ask the namespace's administrator"
             ),
         ),
         404 if details.is_some_and(|details| details.kind == "namespaces") => {

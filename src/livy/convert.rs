@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::{BatchRequest, Dialect};
 use crate::api::SparkBatchSpec;
-use crate::api::validation::{self, Problem};
+use crate::api::validation::{self, Problem, Rule};
 
 /// Most reasons that one rejection spells out, and the longest of them.
 const MAX_REASONS: usize = 50;
@@ -98,7 +98,8 @@ pub fn spec_of(request: BatchRequest) -> SparkBatchSpec {
 fn name_problem(name: Option<&str>) -> Option<Problem> {
     let name = name.filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()))?;
     let shown: String = name.chars().take(100).collect();
-    Some(Problem::new("name", format!("Invalid session name: {shown} (a name must hold more than digits)")))
+    let message = format!("Invalid session name: {shown} (a name must hold more than digits)");
+    Some(Problem::new("name", message).of_rule(Rule::NoId))
 }
 
 fn root(field: &str) -> &str {
@@ -120,20 +121,21 @@ fn reasons(problems: &[Problem]) -> Vec<String> {
 
 /// The key of conf that belongs to the operator, where that is the problem.
 fn owned_key(problem: &Problem) -> Option<&str> {
-    let key = problem.message.strip_prefix("key '")?;
-    key.strip_suffix("' is set by the operator; remove it").filter(|_| problem.field == "conf")
+    match &problem.rule {
+        Rule::OwnedKey(key) if problem.field == "conf" => Some(key),
+        _ => None,
+    }
 }
 
 fn reason(problem: &Problem) -> String {
-    let Problem { field, message } = problem;
-    if field == "name" && message.starts_with("Invalid session name") {
-        message.clone()
-    } else if field == "file" && message == "is required" {
-        "requirement failed: File is required.".to_owned()
-    } else if let Some((path, hint)) = message.split_once(" is not absolute; ") {
-        format!("requirement failed: Path {path} is not absolute. ({field}: {hint})")
-    } else {
-        format!("{field}: {message}")
+    let Problem { field, message, rule } = problem;
+    match rule {
+        Rule::NoId => message.clone(),
+        Rule::Required if field == "file" => "requirement failed: File is required.".to_owned(),
+        Rule::Absolute { path, hint } => {
+            format!("requirement failed: Path '{path}' is not absolute. ({field}: {hint})")
+        }
+        _ => format!("{field}: {message}"),
     }
 }
 

@@ -49,7 +49,8 @@ pub struct DetailsBody<'a> {
 }
 
 impl<'a> DetailsBody<'a> {
-    /// What `batch`, whose view is given, says; values of conf that `redaction` takes for credentials are masked.
+    /// What `batch`, whose view is given, says; values of conf that `redaction` takes for credentials are masked. Arguments
+    /// are shown as they are, as by `kubectl get`.
     #[must_use]
     pub fn new(view: &'a BatchView, batch: &'a SparkBatch, redaction: &Redaction) -> Self {
         let status = batch.status.as_ref();

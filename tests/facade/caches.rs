@@ -49,6 +49,49 @@ async fn delete_takes_only_the_batch_that_was_shown() {
 }
 
 #[tokio::test]
+async fn a_delete_that_meets_another_write_says_so_and_the_batch_stays() {
+    let api = api_server();
+    let router = facade(&api).await;
+    post(&router, APACHE, JOB).await;
+    caught_up(&api).await;
+    api.inject(Fault::on("delete", "sparkbatches").answer(409));
+    let answer = call(&router, "DELETE", "/batches/1", "").await;
+    assert_eq!((answer.status, answer.header("retry-after")), (StatusCode::SERVICE_UNAVAILABLE, "1"));
+    assert!(answer.msg().contains("try again"), "{}", answer.text);
+    assert_eq!(get(&router, "/batches/1").await.status, 200);
+    assert_eq!(call(&router, "DELETE", "/batches/1", "").await.status, 200);
+    assert_eq!(get(&router, "/batches/1").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_namespace_that_is_made_anew_begins_with_the_first_id() {
+    let api = api_server();
+    let router = facade(&api).await;
+    let namespace = json!({ "metadata": { "name": "brief" } });
+    for _ in 0..2 {
+        api.insert("namespaces", namespace.clone());
+        assert_eq!(post(&router, "/namespaces/brief/batches", JOB).await.id(), 1);
+        caught_up(&api).await;
+        // What the namespace's end takes along.
+        api.remove("sparkbatches", "brief", "batch-1");
+        api.remove("configmaps", "brief", "sparkbatch-ids");
+        caught_up(&api).await;
+        api.remove("namespaces", "", "brief");
+        api.until("the watch to catch up", |api| api.watches_caught_up("namespaces")).await;
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    }
+}
+
+#[tokio::test]
+async fn no_page_of_a_listing_is_larger_than_the_memory_is_meant_for() {
+    let api = api_server();
+    let _router = facade(&api).await;
+    let lists: Vec<_> = api.calls().into_iter().filter(|call| call.verb == "list").collect();
+    assert_eq!(lists.len(), 2);
+    assert!(lists.iter().all(|call| call.query.get("limit").is_some_and(|limit| limit == "100")), "{lists:?}");
+}
+
+#[tokio::test]
 async fn a_batch_applied_with_kubectl_shows_once_the_operator_gave_it_an_id() {
     let api = api_server();
     let router = facade(&api).await;

@@ -157,6 +157,24 @@ async fn a_key_gives_the_same_batch_back_through_every_replica() {
     assert_eq!(post(&first, APACHE, JOB).await.id(), 3);
 }
 
+#[rstest]
+#[case(403, 1)]
+#[case(500, 2)]
+#[tokio::test]
+async fn a_replay_never_takes_back_the_batch_that_was_acknowledged(#[case] code: u16, #[case] tries: u32) {
+    let api = api_server();
+    let router = facade(&api).await;
+    assert_eq!(post_keyed(&router, "k-1", SECRET_JOB).await.id(), 1);
+    api.inject(Fault::on("create", "secrets").answer(code).times(tries));
+    let answer = post_keyed(&router, "k-1", SECRET_JOB).await;
+    assert_eq!((answer.status, answer.header("retry-after")), (StatusCode::SERVICE_UNAVAILABLE, "1"));
+    assert!(answer.msg().contains("batch 1") && answer.msg().contains("same Idempotency-Key"), "{}", answer.text);
+    assert!(!answer.text.contains("canary"));
+    assert_eq!((api.list("sparkbatches", NAMESPACE).len(), api.count("delete", "sparkbatches")), (1, 0));
+    let again = post_keyed(&router, "k-1", SECRET_JOB).await;
+    assert_eq!((again.id(), again.header("idempotent-replayed")), (1, "true"));
+}
+
 #[tokio::test]
 async fn another_credential_is_another_request() {
     let api = api_server();

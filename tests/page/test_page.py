@@ -76,6 +76,70 @@ def test_a_page_that_is_cut_off_says_so_and_comes_back_by_itself(some, facade, o
     expect(row(page, "daily-report-4").locator(".state")).to_have_text("running")
 
 
+def refuse_first(page, path, *statuses):
+    """Answers the first requests of a path with these, in place of the server."""
+    left = list(statuses)
+
+    def answer(route):
+        if left:
+            return route.fulfill(status=left.pop(0), content_type="application/json", body='{"msg": "not ready"}')
+        route.fallback()
+
+    page.route(re.compile(path), answer)
+    return left
+
+
+def test_a_list_whose_first_load_fails_says_so_and_comes_by_itself(some, facade, open_page):
+    page = open_page("about:blank")
+    left = refuse_first(page, r"/batches\?details", 503, 429, 503)
+    page.goto(facade.url)
+    expect(page.locator(".empty")).to_contain_text("not ready")
+    expect(page.locator(".empty")).to_contain_text("Trying again")
+    expect(page.locator("#live")).to_have_text("Not live – reconnecting")
+    expect(rows(page)).to_have_count(len(PHASES))
+    expect(page.locator(".empty")).to_be_hidden()
+    is_live(page)
+    assert left == []
+
+
+@pytest.mark.parametrize("path", [r"/batches/2$", r"/batches/2/details$"])
+def test_a_batch_whose_first_load_fails_says_so_and_comes_by_itself(some, facade, open_page, path):
+    page = open_page("about:blank")
+    left = refuse_first(page, path, 503, 503)
+    page.goto(f"{facade.url}#id=2")
+    expect(page.locator(".empty")).to_contain_text("not ready")
+    expect(page.locator("#live")).to_have_text("Not live – reconnecting")
+    expect(page.locator("h1")).to_contain_text("daily-report-2")
+    is_live(page)
+    assert left == []
+
+
+def test_a_batch_that_has_ended_is_not_called_disconnected_once_it_is_shown(some, facade, open_page):
+    page = open_page("about:blank")
+    refuse_first(page, r"/batches/1$", 503)
+    page.goto(f"{facade.url}#id=1")
+    expect(page.locator("h1")).to_contain_text("daily-report-1")
+    expect(page.locator("#live")).to_have_text("")
+
+
+def test_what_is_refused_is_not_asked_for_again(some, facade, open_page):
+    page = open_page("about:blank")
+    left = refuse_first(page, r"/batches\?details", 403, 403)
+    page.goto(facade.url)
+    expect(page.locator(".empty")).to_have_text("not ready")
+    page.wait_for_timeout(1500)
+    assert left == [403]
+
+
+def test_a_log_is_asked_for_again_after_too_many_requests(some, facade, open_page):
+    some.write(2, "hello")
+    page = open_page("about:blank")
+    left = refuse_first(page, r"/batches/2/log", 429)
+    page.goto(f"{facade.url}#id=2")
+    expect(page.locator(".lines > div")).to_have_text(["hello"])
+    assert left == []
+
+
 def test_batches_are_filtered_by_state_and_searched_by_name_id_and_owner(some, facade, open_page):
     page = open_page(facade.url)
     page.get_by_label("State").select_option("success")
@@ -215,6 +279,13 @@ def test_a_token_is_asked_for_and_sent_and_forgotten(some, run, open_page, pictu
     expect(rows(page)).to_have_count(len(PHASES))
     is_live(page)
     page.reload()
+    expect(rows(page)).to_have_count(len(PHASES))
+    # A new tab has no token: the browser asks for one in its own words.
+    page.get_by_role("link", name="2", exact=True).click()
+    hint = "opens in a new tab; enter any user name and your token as the password"
+    expect(page.get_by_role("link", name="Spark UI")).to_have_accessible_description(hint)
+    expect(page.get_by_text(hint)).to_be_visible()
+    page.go_back()
     expect(rows(page)).to_have_count(len(PHASES))
     assert page.evaluate("Object.keys(localStorage).length + document.cookie.length") == 0
     page.get_by_role("button", name="Forget token").click()

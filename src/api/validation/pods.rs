@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::Problem;
 use crate::api::conf_policy::RESERVED_ENV;
-use crate::api::object_names::is_dns_subdomain;
+use crate::api::object_names::{is_dns_subdomain, is_label_value};
 use crate::api::{DRIVER_CONTAINER, EXECUTOR_CONTAINER, Open, PodSettings, SparkBatchSpec};
 
 /// Why a template may not say what the operator, or Spark, says itself.
@@ -52,12 +52,6 @@ pub(super) fn check(spec: &SparkBatchSpec, problems: &mut Vec<Problem>) {
     }
     check_settings("driver", spec.driver.as_ref(), spec, problems);
     check_settings("executor", spec.executor.as_ref(), spec, problems);
-}
-
-fn is_label_value(text: &str) -> bool {
-    let is_end = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
-    let is_inner = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    text.len() <= 63 && text.chars().all(is_inner) && is_end(text.chars().next()) && is_end(text.chars().last())
 }
 
 fn check_open<T: DeserializeOwned + Serialize>(field: &str, object: &Open<T>, problems: &mut Vec<Problem>) -> bool {

@@ -35,7 +35,7 @@ pub(super) enum BadCredentials {
     Missing,
     #[error("there are several Authorization headers; send one")]
     Several,
-    #[error("the Authorization header is longer than {MAX_HEADER} bytes; no token is")]
+    #[error("the Authorization header is longer than {MAX_HEADER} bytes, which no valid token is")]
     TooLong,
     #[error("the Authorization header is neither 'Bearer <token>' nor 'Basic <base64 of user:token>'")]
     Malformed,

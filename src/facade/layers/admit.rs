@@ -27,7 +27,10 @@ where
     };
     let limit = state.config.limits.request;
     let mut response = tokio::time::timeout(limit, next(request)).await.unwrap_or_else(|_| {
-        let text = format!("no answer within {} s; what was asked for may have been done", limit.as_secs());
+        let text = format!(
+            "no answer within {} s; the request may still have been carried out; check before trying again",
+            limit.as_secs()
+        );
         ApiError::new(StatusCode::GATEWAY_TIMEOUT, text).into_response()
     });
     // The rest of such a body is not waited for.

@@ -74,7 +74,8 @@ where
     let caller = credentials.filter(|_| is_known).map_or(Caller::From(address), Caller::Known);
     if let Err(pause) = callers.take(&caller) {
         state.counters.rejected("rate");
-        return too_many("you send too many requests; send fewer, or ask who runs this service for more", pause);
+        let text = "rate limit exceeded: send fewer requests, or ask the administrator to raise --rate-limit";
+        return too_many(text, pause);
     }
     let needs_credentials =
         request.extensions().get::<MatchedPath>().is_some_and(|path| speaks_of_batches(path.as_str()));

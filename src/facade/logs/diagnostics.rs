@@ -11,8 +11,8 @@ use crate::livy::BatchView;
 /// Livy 0.9: `SparkKubernetesApp`, `"\nKubernetes Diagnostics: "`.
 const HEADING: &str = "\nKubernetes Diagnostics: ";
 
-const GONE: &str = "The driver pod is gone, and its log with it. It goes at the end where podRetention, or else the \
-                    operator's --pod-retention, is not Always.";
+const GONE: &str = "The driver pod is gone, and its log with it. Set podRetention: Always (or --pod-retention=always) to \
+                    keep driver pods after the end.";
 
 /// Lines that say why there is no log, as the operator wrote it into the status; none if nothing is wrong.
 ///

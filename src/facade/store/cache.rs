@@ -30,6 +30,8 @@ pub(in crate::facade) struct BatchCache {
 #[derive(Default)]
 struct Inner {
     namespaces: HashMap<String, Batches>,
+    /// Namespaces that are gone, while batches or watchers of theirs are still known.
+    gone: HashSet<String>,
     /// Where the batch of a uid is.
     places: HashMap<String, Place>,
     deleted: HashSet<String>,
@@ -204,6 +206,31 @@ impl BatchCache {
             inner.forget(uid);
         }
     }
+
+    /// Notes that a namespace is there.
+    pub(in crate::facade) fn namespace_seen(&self, namespace: &str) {
+        let mut inner = self.write();
+        inner.gone.remove(namespace);
+        inner.sweep();
+    }
+
+    /// Forgets what was known of a namespace that is gone, as soon as its batches and watchers are, too: one of the same
+    /// name is another, whose ids begin anew.
+    pub(in crate::facade) fn namespace_gone(&self, namespace: &str) {
+        let mut inner = self.write();
+        inner.gone.insert(namespace.to_owned());
+        inner.sweep();
+    }
+
+    /// [`Self::namespace_gone`], for each that a listing did not show; `only` is the one that was listed, if not all were.
+    pub(in crate::facade) fn namespaces_listed(&self, only: Option<&str>, listed: &HashSet<String>) {
+        let mut inner = self.write();
+        let in_scope = |name: &&String| only.is_none_or(|only| only == name.as_str());
+        let missing: Vec<String> =
+            inner.namespaces.keys().filter(in_scope).filter(|name| !listed.contains(*name)).cloned().collect();
+        inner.gone.extend(missing);
+        inner.sweep();
+    }
 }
 
 impl Inner {
@@ -244,8 +271,27 @@ impl Inner {
         self.namespaces.entry(namespace).or_default().put(view, version, fresh);
     }
 
+    /// Drops namespaces that are gone. One with watchers keeps its journal, which they read, and no more.
+    fn sweep(&mut self) {
+        let Self { namespaces, gone, .. } = self;
+        gone.retain(|name| {
+            let Some(batches) = namespaces.get_mut(name).filter(|batches| batches.by_id.is_empty()) else {
+                return namespaces.contains_key(name);
+            };
+            batches.highest = 0;
+            let is_watched = batches.journal.is_watched();
+            if !is_watched {
+                namespaces.remove(name);
+            }
+            is_watched
+        });
+    }
+
     fn forget(&mut self, uid: &str) {
         self.remove(uid);
+        if !self.gone.is_empty() {
+            self.sweep();
+        }
         if self.deleted.insert(uid.to_owned()) {
             self.deleted_in_order.push_back(uid.to_owned());
         }

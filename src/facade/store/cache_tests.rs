@@ -176,6 +176,63 @@ fn deletions_are_remembered_within_a_bound() {
     assert_eq!((inner.deleted.len(), inner.deleted_in_order.len()), (MAX_DELETED, MAX_DELETED));
 }
 
+fn known(cache: &BatchCache) -> (usize, usize) {
+    let inner = cache.read();
+    (inner.namespaces.len(), inner.gone.len())
+}
+
+#[test]
+fn a_namespace_is_forgotten_once_it_and_its_batches_are_gone_in_either_order() {
+    let cache = BatchCache::default();
+    cache.seen(&batch("a", 7, 10, "Running"));
+    cache.deleted("a");
+    assert_eq!((cache.highest("ns"), known(&cache)), (7, (1, 0)));
+    cache.namespace_gone("ns");
+    assert_eq!((cache.highest("ns"), known(&cache)), (0, (0, 0)));
+
+    cache.seen(&batch("b", 7, 20, "Running"));
+    cache.namespace_gone("ns");
+    assert_eq!((cache.highest("ns"), known(&cache)), (7, (1, 1)));
+    cache.deleted("b");
+    assert_eq!((cache.highest("ns"), known(&cache)), (0, (0, 0)));
+    cache.namespace_gone("never-seen");
+    assert_eq!(known(&cache), (0, 0));
+}
+
+#[test]
+fn a_namespace_that_is_watched_keeps_its_journal_and_begins_its_ids_anew() {
+    let cache = BatchCache::default();
+    let news = cache.subscribe("ns");
+    cache.seen(&batch("a", 7, 10, "Running"));
+    cache.deleted("a");
+    cache.namespace_gone("ns");
+    assert_eq!((cache.highest("ns"), known(&cache)), (0, (1, 1)));
+    assert!(cache.changes("ns", 1).is_some() && news.has_changed().is_ok());
+    drop(news);
+    cache.namespace_seen("other");
+    assert_eq!(known(&cache), (0, 0));
+}
+
+#[test]
+fn a_listing_of_namespaces_forgets_those_that_it_does_not_show() {
+    let cache = BatchCache::default();
+    drop((cache.subscribe("a"), cache.subscribe("b"), cache.subscribe("c")));
+    cache.namespaces_listed(Some("a"), &HashSet::new());
+    assert_eq!(known(&cache), (2, 0));
+    cache.namespaces_listed(None, &HashSet::from(["c".to_owned()]));
+    assert_eq!(known(&cache), (1, 0));
+}
+
+#[test]
+fn a_namespace_that_is_back_is_not_forgotten_with_its_last_batch() {
+    let cache = BatchCache::default();
+    cache.seen(&batch("a", 7, 10, "Running"));
+    cache.namespace_gone("ns");
+    cache.namespace_seen("ns");
+    cache.deleted("a");
+    assert_eq!((cache.highest("ns"), known(&cache)), (7, (1, 0)));
+}
+
 proptest! {
     #[test]
     fn whatever_the_order_of_news_the_newest_is_shown(order in Just((1u64..=6).collect::<Vec<_>>()).prop_shuffle()) {

@@ -24,6 +24,11 @@ impl Journal {
         self.last.subscribe()
     }
 
+    /// Whether somebody waits for changes.
+    pub(super) fn is_watched(&self) -> bool {
+        self.last.receiver_count() > 0
+    }
+
     /// Notes that a batch changed, which did so before at `previous`. Returns the number of this change.
     pub(super) fn changed(&mut self, id: i32, previous: Option<u64>) -> u64 {
         if let Some(previous) = previous {

@@ -72,8 +72,9 @@ impl NamespaceCache {
         self.write().remove(namespace);
     }
 
-    /// Forgets the namespaces that a listing did not show; `only` is the one that was listed, if not all were.
-    pub(in crate::facade) fn listing_ends(&self, only: Option<&str>, listed: &HashSet<String>) {
+    /// Forgets the namespaces that a listing did not show, and names them; `only` is the one that was listed, if not all
+    /// were.
+    pub(in crate::facade) fn listing_ends(&self, only: Option<&str>, listed: &HashSet<String>) -> Vec<String> {
         let mut inner = self.write();
         let in_scope = |name: &&String| only.is_none_or(|only| only == name.as_str());
         let gone: Vec<String> =
@@ -81,6 +82,7 @@ impl NamespaceCache {
         for name in &gone {
             inner.remove(name);
         }
+        gone
     }
 }
 
@@ -136,9 +138,9 @@ mod tests {
     #[test]
     fn a_listing_forgets_what_is_gone() {
         let cache = cache(&[("a", Some("one")), ("b", None)]);
-        cache.listing_ends(Some("b"), &HashSet::new());
+        assert_eq!(cache.listing_ends(Some("b"), &HashSet::new()), ["b"]);
         assert!(cache.contains("a") && !cache.contains("b"));
-        cache.listing_ends(None, &HashSet::new());
+        assert_eq!(cache.listing_ends(None, &HashSet::new()), ["a"]);
         assert_eq!(cache.instance("one"), Instance::Unknown);
     }
 }

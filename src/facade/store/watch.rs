@@ -23,7 +23,9 @@ use tracing::{info, warn};
 use super::cache::BatchCache;
 use super::namespaces::NamespaceCache;
 use crate::api::SparkBatch;
+use crate::api::calls::LIST_PAGE;
 use crate::facade::metrics::Counters;
+use crate::ids::IdAllocator;
 
 /// How many watches there are, and how many of them have shown everything once.
 pub(in crate::facade) struct Progress {
@@ -56,21 +58,22 @@ pub(in crate::facade) async fn feed(
     namespaces: &[String],
     batches: &BatchCache,
     known: &NamespaceCache,
+    ids: &IdAllocator,
     progress: &Progress,
     counters: &Counters,
 ) {
     let scopes: Vec<Option<&str>> =
         if namespaces.is_empty() { vec![None] } else { namespaces.iter().map(|name| Some(name.as_str())).collect() };
     let feeds = scopes.into_iter().map(|scope| async move {
-        let batches = async {
+        let batch_feed = async {
             let mut sink = BatchSink { cache: batches, scope, listed: HashSet::new() };
             follow(batch_events(client, scope), progress, counters, "sparkbatches", |event| sink.take(event)).await;
         };
-        let namespaces = async {
-            let mut sink = NamespaceSink { cache: known, scope, listed: HashSet::new() };
+        let namespace_feed = async {
+            let mut sink = NamespaceSink { cache: known, batches, ids, scope, listed: HashSet::new() };
             follow(namespace_events(client, scope), progress, counters, "namespaces", |event| sink.take(event)).await;
         };
-        future::join(batches, namespaces).await;
+        future::join(batch_feed, namespace_feed).await;
     });
     future::join_all(feeds).await;
 }
@@ -83,16 +86,17 @@ fn batch_events(client: &Client, scope: Option<&str>) -> impl Stream<Item = watc
         Some(namespace) => Api::namespaced(client.clone(), namespace),
         None => Api::all(client.clone()),
     };
-    watcher(api, watcher::Config::default()).default_backoff()
+    watcher(api, watcher::Config::default().page_size(LIST_PAGE)).default_backoff()
 }
 
 fn namespace_events(
     client: &Client,
     scope: Option<&str>,
 ) -> impl Stream<Item = watcher::Result<Event<NamespaceMeta>>> + use<> {
+    let config = watcher::Config::default().page_size(LIST_PAGE);
     let config = match scope {
-        Some(namespace) => watcher::Config::default().fields(&format!("metadata.name={namespace}")),
-        None => watcher::Config::default(),
+        Some(namespace) => config.fields(&format!("metadata.name={namespace}")),
+        None => config,
     };
     watcher(Api::<NamespaceMeta>::all(client.clone()), config).default_backoff()
 }
@@ -165,8 +169,8 @@ impl BatchSink<'_> {
                 if let (Some(uid), true) = (&metadata.uid, metadata.deletion_timestamp.is_some()) {
                     self.cache.deleted(uid);
                 } else {
-                    let (namespace, name) = (metadata.namespace, metadata.name);
-                    warn!(?namespace, ?name, "a SparkBatch does not follow its definition; it is not shown");
+                    let (namespace, name) = (metadata.namespace.unwrap_or_default(), metadata.name.unwrap_or_default());
+                    warn!(namespace, name, "a SparkBatch cannot be read; its last readable version is shown");
                 }
             }
         }
@@ -175,6 +179,8 @@ impl BatchSink<'_> {
 
 struct NamespaceSink<'a> {
     cache: &'a NamespaceCache,
+    batches: &'a BatchCache,
+    ids: &'a IdAllocator,
     scope: Option<&'a str>,
     listed: HashSet<String>,
 }
@@ -185,11 +191,28 @@ impl NamespaceSink<'_> {
             Event::Init => self.listed.clear(),
             Event::InitApply(namespace) => {
                 self.listed.insert(namespace.name_any());
-                self.cache.seen(&namespace);
+                self.seen(&namespace);
             }
-            Event::InitDone => self.cache.listing_ends(self.scope, &std::mem::take(&mut self.listed)),
-            Event::Apply(namespace) => self.cache.seen(&namespace),
-            Event::Delete(namespace) => self.cache.deleted(namespace.meta().name.as_deref().unwrap_or_default()),
+            Event::InitDone => {
+                let listed = std::mem::take(&mut self.listed);
+                let gone = self.cache.listing_ends(self.scope, &listed);
+                for name in &gone {
+                    self.ids.forget(name);
+                }
+                self.batches.namespaces_listed(self.scope, &listed);
+            }
+            Event::Apply(namespace) => self.seen(&namespace),
+            Event::Delete(namespace) => {
+                let name = namespace.meta().name.as_deref().unwrap_or_default();
+                self.cache.deleted(name);
+                self.batches.namespace_gone(name);
+                self.ids.forget(name);
+            }
         }
+    }
+
+    fn seen(&self, namespace: &NamespaceMeta) {
+        self.cache.seen(namespace);
+        self.batches.namespace_seen(&namespace.name_any());
     }
 }

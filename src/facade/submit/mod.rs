@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use http::StatusCode;
-use kube::api::{DeleteParams, PostParams, Preconditions};
+use kube::api::PostParams;
 use kube::{Api, ResourceExt as _};
 use tracing::{Instrument as _, info, warn};
 
@@ -25,6 +25,7 @@ use super::auth::{Caller, settle_proxy_user};
 use super::error::ApiError;
 use super::tenant::Tenant;
 use super::upstream::{Failure, call};
+use crate::api::calls::only_of;
 use crate::api::{
     ANNOTATION_OWNER, ANNOTATION_REQUEST_DIGEST, ANNOTATION_TRACEPARENT, FACADE_NAME_PREFIX, LABEL_ID, Phase,
     SparkBatch, SparkBatchSpec,
@@ -107,6 +108,17 @@ fn accepted(state: &AppState, stored: &SparkBatch, is_replay: bool) -> Result<Ac
     let view = BatchView::of(stored).map(Arc::new);
     let view = view.ok_or_else(|| ApiError::unavailable("the batch was deleted as it was created"))?;
     Ok(Accepted { view, is_replay })
+}
+
+/// The answer where an earlier request's batch could not be completed. That request may have been told of the batch, and
+/// have stored its credentials, which the facade may not look for: the batch stays.
+fn incomplete(stored: &SparkBatch, failure: Failure) -> ApiError {
+    let batch = stored.batch_id().map_or_else(|| "a batch".to_owned(), |id| format!("batch {id}"));
+    let text = format!(
+        "an earlier request made {batch}, but its credentials could not be stored now. Send the request again with the \
+         same Idempotency-Key."
+    );
+    ApiError::unavailable(text).because(failure.into_cause())
 }
 
 /// A request for a batch, read and checked.
@@ -224,13 +236,17 @@ impl<'a> Submission<'a> {
                 format!("this Idempotency-Key was used for another request{id}; send a new key with a new request");
             return Err(ApiError::new(StatusCode::CONFLICT, text));
         }
-        if stored.phase() == Phase::Pending {
-            self.store_credentials(stored).await?;
+        if stored.phase() == Phase::Pending
+            && let Some(credentials) = &self.credentials
+        {
+            let completed = credentials::store(credentials, self.state, &self.tenant.namespace, stored).await;
+            completed.map_err(|failure| incomplete(stored, failure))?;
         }
         accepted(self.state, stored, true)
     }
 
-    /// Stores the credentials that `stored` waits for. A batch that cannot have them is taken back.
+    /// Stores the credentials of the batch that this request has just created. A batch that cannot have them is taken
+    /// back: only this request may, for nobody was told of it yet.
     async fn store_credentials(&self, stored: &SparkBatch) -> Result<(), ApiError> {
         let Some(credentials) = &self.credentials else { return Ok(()) };
         let Err(failure) = credentials::store(credentials, self.state, &self.tenant.namespace, stored).await else {
@@ -245,8 +261,7 @@ impl<'a> Submission<'a> {
 
     /// Deletes what was just created. Where that fails, too, the batch fails for want of its Secret.
     async fn take_back(&self, stored: &SparkBatch) -> bool {
-        let preconditions = Preconditions { uid: stored.uid(), resource_version: None };
-        let params = DeleteParams::background().preconditions(preconditions);
+        let params = only_of(stored.metadata.uid.as_deref().unwrap_or_default());
         let batches = self.callers_batches();
         call(self.state.config.limits.upstream, batches.delete(&stored.name_any(), &params)).await.is_ok()
     }

@@ -1,13 +1,23 @@
 //! Which addresses the facade calls.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// The driver's address, if it can be a pod's. A status that somebody has forged must not make this process call
-/// itself, its node or a cloud's metadata service. Tests alone have drivers on loopback.
+/// Where clouds answer with credentials, outside of the link-local range: EC2 by IPv6, Alibaba Cloud, Azure's platform
+/// and Oracle Cloud.
+const METADATA: [IpAddr; 4] = [
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
+    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
+    IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
+];
+
+/// The driver's address, unless it is loopback, link-local, multicast, reserved or known as a cloud's metadata service:
+/// a status that somebody has forged leads to none of these. It can lead to anything else that this process reaches,
+/// nodes included, which a `NetworkPolicy` bounds. Tests alone have drivers on loopback.
 pub(super) fn of_pod(text: &str, on_loopback: bool) -> Option<SocketAddr> {
     let address: SocketAddr = text.parse().ok()?;
     let ip = address.ip().to_canonical();
-    let fine = if ip.is_loopback() { on_loopback } else { is_pods(ip) };
+    let fine = if ip.is_loopback() { on_loopback } else { is_pods(ip) && !METADATA.contains(&ip) };
     (fine && address.port() != 0).then_some(address)
 }
 
@@ -44,6 +54,12 @@ mod tests {
     #[case("[::ffff:127.0.0.1]:4040", false)]
     #[case("169.254.169.254:80", false)]
     #[case("[::ffff:169.254.169.254]:80", false)]
+    #[case("[fd00:ec2::254]:80", false)]
+    #[case("100.100.100.200:80", false)]
+    #[case("[::ffff:100.100.100.200]:80", false)]
+    #[case("168.63.129.16:80", false)]
+    #[case("192.0.0.192:80", false)]
+    #[case("100.100.100.201:4040", true)]
     #[case("[fe80::1]:4040", false)]
     #[case("0.0.0.0:4040", false)]
     #[case("[::]:4040", false)]

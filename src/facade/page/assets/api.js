@@ -17,7 +17,13 @@ export function isRefusal(error) {
   return error.status >= 400 && error.status < 500 && error.status !== 429;
 }
 
+/** What to say of an error of a view that is asked for again, unless it was refused. */
+export const trouble = (error) => (isRefusal(error) ? error.message : `Not answered (${error.message}). Trying again …`);
+
 const token = () => sessionStorage.getItem(KEY);
+
+/** Whether requests carry a token, which a link that the browser follows does not. */
+export const hasToken = () => Boolean(token());
 
 export function forgetToken() {
   sessionStorage.removeItem(KEY);
@@ -109,6 +115,29 @@ export function pause(milliseconds, signal) {
     const timer = setTimeout(resolve, milliseconds);
     signal.addEventListener("abort", () => (clearTimeout(timer), resolve()), { once: true });
   });
+}
+
+/**
+ * Loads a view, until it is answered or refused: a server that is away, or not ready, comes back. `failed(error)` gets
+ * each failure, `live` as of [watch]. Gives whether it was loaded.
+ */
+export async function persist(load, signal, failed, live) {
+  for (let failures = 0; !signal.aborted; ) {
+    try {
+      await load();
+      return !signal.aborted;
+    } catch (error) {
+      if (signal.aborted) return false;
+      failed(error);
+      if (isRefusal(error)) {
+        live(false, error.message);
+        return false;
+      }
+    }
+    live(false);
+    await pause(PAUSES[Math.min(failures++, PAUSES.length - 1)], signal);
+  }
+  return false;
 }
 
 /**

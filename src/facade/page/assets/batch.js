@@ -1,6 +1,6 @@
 // One batch: its state, why, what was asked for, its log.
 
-import { batches, call, json, watch } from "./api.js";
+import { batches, call, hasToken, json, persist, trouble, watch } from "./api.js";
 import { announce, badge, byId, duration, element, executors, isFinal, ran, when } from "./dom.js";
 import { log } from "./log.js";
 
@@ -19,20 +19,17 @@ export async function showBatch(main, view) {
     log: log(),
   };
   const back = element("a", { class: "back", href: list }, "← All batches");
-  const failed = (error) => {
-    if (signal.aborted) return;
-    live(false, error.message);
-    main.replaceChildren(back, element("p", { class: "empty" }, error.message));
-  };
+  const failed = (error) => main.replaceChildren(back, element("p", { class: "empty", role: "status" }, trouble(error)));
   let batch;
-  try {
+  const load = async () => {
     batch = await json(path, { signal });
     // By a name that is used again, another one would be found.
     view.path = `${batches(namespace)}/${batch.id}`;
     await refresh(parts, batch, view);
-  } catch (error) {
-    return failed(error);
-  }
+  };
+  if (!(await persist(load, signal, failed, live))) return;
+  // Where nothing is watched, nothing else says so.
+  live(null);
   main.replaceChildren(back, parts.head, parts.facts, parts.why, parts.more, parts.log.bar, parts.log.lines);
   parts.log.follow(`${view.path}/log`, signal, () => isFinal(batch.state));
 
@@ -65,7 +62,7 @@ async function refresh(parts, batch, view) {
     isFinal(batch.state) ? "Delete" : "Kill");
   parts.head.replaceChildren(
     element("h1", {}, `${batch.id} `, element("span", { class: "title" }, batch.name ?? told.resource)),
-    badge(batch.state), element("span", { class: "grow" }), ...[ui(batch, view), kill].filter(Boolean));
+    badge(batch.state), element("span", { class: "grow" }), ...ui(batch, view), kill);
   if (isFocused) kill.focus();
   parts.facts.replaceChildren(
     fact("Reason", told.reason ?? "–"),
@@ -90,9 +87,14 @@ async function refresh(parts, batch, view) {
 function ui(batch, view) {
   const history = batch.appInfo.sparkUiUrl;
   const target = batch.state === "running" ? `${view.path}/ui/` : isFinal(batch.state) ? history : null;
-  if (!target || !URL.canParse(target, location.href)) return null;
-  if (!["http:", "https:"].includes(new URL(target, location.href).protocol)) return null;
-  return element("a", { class: "button", href: target, target: "_blank", rel: "noreferrer" }, "Spark UI");
+  if (!target || !URL.canParse(target, location.href)) return [];
+  if (!["http:", "https:"].includes(new URL(target, location.href).protocol)) return [];
+  const link = element("a", { class: "button", href: target, target: "_blank", rel: "noreferrer" }, "Spark UI");
+  // The browser follows the link without the page's token, and asks for a password itself.
+  if (target === history || !hasToken()) return [link];
+  link.setAttribute("aria-describedby", "ui-hint");
+  const hint = "opens in a new tab; enter any user name and your token as the password";
+  return [element("span", { class: "hint", id: "ui-hint" }, hint), link];
 }
 
 function asked(request) {

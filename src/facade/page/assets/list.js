@@ -1,6 +1,6 @@
 // The batches of a namespace: one page of them, kept up to date.
 
-import { batches, isRefusal, json, watch } from "./api.js";
+import { batches, isRefusal, json, persist, trouble, watch } from "./api.js";
 import { STATES, badge, element, executors, ran, when } from "./dom.js";
 
 const SIZE = 50;
@@ -35,15 +35,9 @@ export async function showList(main, view) {
     parts.count.textContent = "";
     parts.newer.hidden = parts.older.hidden = true;
     parts.empty.hidden = false;
-    parts.empty.textContent = error.message;
+    parts.empty.textContent = trouble(error);
   };
-  try {
-    await load();
-  } catch (error) {
-    failed(error);
-    live(false, error.message);
-    return;
-  }
+  if (!(await persist(load, signal, failed, live))) return;
 
   let timer = null;
   const gather = () => (timer ??= setTimeout(() => {

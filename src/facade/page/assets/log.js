@@ -1,6 +1,6 @@
 // A log that is followed: its last lines, as they come.
 
-import { call, pause, pieces } from "./api.js";
+import { call, isRefusal, pause, pieces } from "./api.js";
 import { element } from "./dom.js";
 
 /** Most lines that are kept. */
@@ -64,7 +64,7 @@ export function log() {
       } catch (error) {
         if (signal.aborted) return;
         say(`Not live: ${error.message}`);
-        if (error.status >= 400 && error.status < 500) return;
+        if (isRefusal(error)) return;
       }
       await pause(2000, signal);
       if (signal.aborted) return;
