@@ -14,7 +14,7 @@ use super::retry::{delete_secrets, end_previous};
 use super::step::{Step, requested_before};
 use crate::api::validation::problems;
 use crate::api::{Phase, Reason, SparkBatchStatus};
-use crate::observe::{Observation, Outcome, Turn};
+use crate::observe::{DriverFacts, Observation, Outcome, Turn, suspended_too_late};
 use crate::plan::{build, validate};
 
 /// How long a batch may be there before what its confFrom names, without a word about it.
@@ -87,7 +87,7 @@ pub(super) async fn hold(step: &Step<'_>, status: &SparkBatchStatus) -> Result<A
         Started::Driver(driver) if driver.has_succeeded() => {
             step.follow(status, &driver, requested_before(status)).await
         }
-        Started::Driver(driver) => step.end_driver(status, &driver, Reason::Suspended).await,
+        Started::Driver(driver) => end_for_suspension(step, status, &driver).await,
         _ => {
             if status.next_attempt_time.is_some() {
                 end_previous(step).await?;
@@ -102,5 +102,14 @@ pub(super) async fn hold(step: &Step<'_>, status: &SparkBatchStatus) -> Result<A
             }
             Ok(action)
         }
+    }
+}
+
+/// Ends the driver of a batch that is being suspended, and waits for its end, but not for ever.
+async fn end_for_suspension(step: &Step<'_>, status: &SparkBatchStatus, driver: &DriverFacts) -> Result<Action, Error> {
+    let overdue_after = step.context.config.overdue_after;
+    match suspended_too_late(driver, &step.deadlines(), overdue_after, step.context.now()) {
+        Some(end) => step.write(status, &step.observation(end, Some(driver))).await,
+        None => step.end_driver(status, driver, Reason::Suspended).await,
     }
 }

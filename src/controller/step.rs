@@ -16,8 +16,8 @@ use super::events;
 use super::pods::BatchKey;
 use crate::api::{ExecutorCounts, Phase, Reason, SparkBatch, SparkBatchStatus};
 use crate::observe::{
-    Deadlines, DriverFacts, DriverState, LACK_GRACE, Observation, Outcome, RetryPolicy, lack, look_again_at, mended,
-    merge_patch, outcome, status_or_next_attempt,
+    Deadlines, DriverFacts, DriverState, LACK_GRACE, Observation, Outcome, RetryPolicy, lack, look_again_at,
+    may_still_run, mended, merge_patch, outcome, overdue_at, status_or_next_attempt,
 };
 use crate::spark::AttemptNames;
 
@@ -61,11 +61,13 @@ impl<'a> Step<'a> {
     ) -> Result<Action, Error> {
         let mut seen = outcome(driver, &self.deadlines(), self.context.now());
         let executors = self.context.pods.executors(&self.key(), self.attempt(), requested);
-        let mut look_at = None;
-        if seen.phase == Phase::Running {
+        let mut look_at = overdue_at(driver, self.context.config.overdue_after).filter(|at| *at > self.context.now());
+        if self.is_overdue(driver) && !seen.phase.is_final() {
+            seen.message = may_still_run(driver);
+        } else if seen.phase == Phase::Running {
             let (message, at) = self.lack(status, driver, &executors);
             seen.message = message.unwrap_or_default();
-            look_at = at;
+            look_at = look_at.into_iter().chain(at).min();
         }
         let observation = Observation { executors: Some(executors), ..self.observation(seen, Some(driver)) };
         self.write_and_look_at(status, &observation, look_at).await
@@ -137,7 +139,7 @@ impl<'a> Step<'a> {
 
     /// Whether the driver pod should be gone for long, and is not: its node does not answer, or a finalizer holds it.
     pub(super) fn is_overdue(&self, driver: &DriverFacts) -> bool {
-        driver.gone_by.is_some_and(|by| self.context.now().duration_since(by) >= self.context.config.overdue_after)
+        overdue_at(driver, self.context.config.overdue_after).is_some_and(|at| self.context.now() >= at)
     }
 
     /// The driver pod with this name and uid: as the cache has it, else as the API server has it. What a cache
@@ -299,15 +301,6 @@ impl<'a> Step<'a> {
     pub(super) fn uid(&self) -> String {
         self.batch.uid().unwrap_or_default()
     }
-}
-
-/// What is known of a driver pod that is overdue.
-pub(super) fn may_still_run(driver: &DriverFacts) -> String {
-    format!(
-        "the driver pod {} was deleted and may still run on a node that does not answer: if the node is lost, delete the \
-         Node or force the pod's deletion",
-        driver.pod_name
-    )
 }
 
 /// The time until `later`, and a little more, so that `later` has passed by then.
