@@ -76,7 +76,11 @@ pub(super) async fn start(step: &Step<'_>, status: &SparkBatchStatus) -> Result<
 /// Keeps a suspended batch without pods. One that runs is ended by its pod's deletion; it starts anew, as the next
 /// attempt, when it is not suspended any more.
 pub(super) async fn hold(step: &Step<'_>, status: &SparkBatchStatus) -> Result<Action, Error> {
-    if status.phase == Phase::Pending && status.reason == Some(Reason::Suspended) {
+    let drivers = step.context.pods.drivers(&step.key(), &step.uid());
+    // One that the status knows nothing of, since the operator that made it died, is ended as any other: its attempt is
+    // used up, and when the batch goes on, it is not to be taken for lost.
+    let is_started = drivers.iter().any(|driver| driver.attempt == Some(step.attempt()));
+    if status.phase == Phase::Pending && status.reason == Some(Reason::Suspended) && !is_started {
         // Of a creation that was given up, and has come about since.
         delete_drivers(step, true).await?;
         return Ok(Action::await_change());

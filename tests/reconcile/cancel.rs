@@ -112,6 +112,27 @@ async fn a_driver_that_no_status_tells_of_yet_is_ended_by_a_suspension_and_not_t
     assert_eq!(status(&server, "pi")["attempt"], 2);
 }
 
+/// Seed 1514 of `make simulate`: it was suspended before, too, and its status says so still.
+#[tokio::test]
+async fn a_driver_of_a_batch_that_is_suspended_again_before_it_is_told_of_is_not_taken_for_lost() {
+    let (server, first) = start_doomed(Crash::AfterWrite(2));
+    let status = json!({ "phase": "Pending", "reason": "Suspended", "attempt": 1, "id": 1 });
+    let metadata = json!({ "name": "pi", "namespace": NS });
+    server.insert("sparkbatches", json!({ "metadata": metadata, "spec": pi(), "status": status }));
+    server.until("the operator to die", |server| server.is_dead("first")).await;
+    drop(first);
+    let suspend = |value: bool| {
+        server.update("sparkbatches", NS, "pi", |batch| batch["spec"]["suspend"] = json!(value));
+    };
+    suspend(true);
+    let _second = start(server.client_as("second"));
+    server.until("its driver to go", |server| drivers(server).is_empty()).await;
+    until_phase(&server, "pi", "Pending", "Suspended").await;
+    suspend(false);
+    until_phase(&server, "pi", "Starting", "DriverPending").await;
+    assert_eq!(super::status(&server, "pi")["attempt"], 2);
+}
+
 #[tokio::test]
 async fn a_crash_before_or_after_any_write_leaves_a_cancelled_batch_killed_and_without_a_driver() {
     for crash in crashes(8) {
