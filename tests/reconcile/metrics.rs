@@ -85,3 +85,20 @@ async fn a_batch_that_is_deleted_while_no_watch_is_open_fails_no_more() {
     server.expire_watches("sparkbatches");
     server.until("the batch to be forgotten", |_| failing(0)).await;
 }
+
+#[tokio::test]
+async fn what_keeps_the_caches_from_being_filled_is_told_until_they_are() {
+    let server = server();
+    server.inject(Fault::on("list", "sparkbatches").answer(404).always());
+    server.inject(Fault::on("list", "pods").answer(403).always());
+    let operator = start(server.client());
+    let told = [
+        "may not list pods in all namespaces: the service account needs list and watch",
+        "the CRD sparkbatches.sparkbatch.dev is not installed",
+    ];
+    server.until("to be told what is missing", |_| operator.metrics.unlisted() == told).await;
+    assert!(!operator.is_ready());
+    server.clear_faults();
+    server.until("the caches to be filled", |_| operator.is_ready()).await;
+    assert_eq!(operator.metrics.unlisted(), Vec::<String>::new());
+}
