@@ -11,8 +11,7 @@ use tokio::time::Instant;
 
 use super::apply::{Objects, Started};
 use super::context::Context;
-use super::error::{During as _, Error, api_status};
-use super::events;
+use super::error::{During as _, Error, api_status, is_refused};
 use super::pods::BatchKey;
 use crate::api::{ExecutorCounts, Phase, Reason, SparkBatch, SparkBatchStatus};
 use crate::observe::{
@@ -201,34 +200,34 @@ impl<'a> Step<'a> {
                 return Ok(Action::requeue(next.map_or(left, |next| next.min(left))));
             }
         }
-        self.patch_status(before, &after).await?;
-        events::publish(self.context, self.batch, before, &after).await;
+        if self.patch_status(before, &after).await? {
+            self.tell(before, &after).await;
+        }
         Ok(next.map_or_else(Action::await_change, Action::requeue))
     }
 
+    /// Writes a status; whether there was something to write.
+    ///
     /// RBAC needed: `sparkbatches/status` patch.
-    async fn patch_status(&self, before: &SparkBatchStatus, after: &SparkBatchStatus) -> Result<(), Error> {
+    async fn patch_status(&self, before: &SparkBatchStatus, after: &SparkBatchStatus) -> Result<bool, Error> {
         let stored = self.batch.status.as_ref().map_or_else(|| Ok(json!({})), serde_json::to_value)?;
-        let Some(patch) = merge_patch(&stored, &serde_json::to_value(after)?) else { return Ok(()) };
+        let Some(patch) = merge_patch(&stored, &serde_json::to_value(after)?) else { return Ok(false) };
         // The precondition makes the write of a stale or second operator fail and change nothing.
         let patch = json!({ "metadata": { "resourceVersion": self.batch.resource_version() }, "status": patch });
         let api: Api<SparkBatch> = Api::namespaced(self.context.client.clone(), &self.key().0);
-        let name = self.batch.name_any();
-        let written = api.patch_status(&name, &PatchParams::default(), &Patch::Merge(patch)).await;
+        let memory = &self.context.memory;
+        // Before it is sent: this look may end before the answer comes.
+        memory.writes(&self.uid(), self.batch.resource_version(), before, after);
+        let written = api.patch_status(&self.batch.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await;
+        if written.as_ref().err().is_none_or(is_refused) {
+            memory.answered(&self.uid());
+        }
         let written = match written {
-            Err(error) if api_status(&error).is_some_and(|status| status.code == 404) => return Ok(()),
+            Err(error) if api_status(&error).is_some_and(|status| status.code == 404) => return Ok(false),
             written => written.during("write the status")?,
         };
-        self.context.memory.wrote(&written, Instant::now());
-        let created = self.batch.metadata.creation_timestamp.as_ref().map(|time| time.0);
-        self.context.counters.wrote(created, before, after);
-        if before.phase != after.phase {
-            tracing::info!(
-                namespace = self.key().0, name, phase = %after.phase, reason = after.reason.map(Reason::as_str),
-                app_id = after.app_id, "batch changed its phase"
-            );
-        }
-        Ok(())
+        memory.wrote(&written, Instant::now());
+        Ok(true)
     }
 
     /// The id under which the REST facade lists the batch. A batch runs without one rather than not at all; one that

@@ -1,6 +1,37 @@
 //! What the controller counts.
 
 use super::*;
+use rstest::rstest;
+
+/// What the operator tells of a batch's end, by Events and by its counter.
+fn told_of_the_end(server: &ApiServer, operator: &Operator) -> (usize, bool) {
+    let events = server.list("events", NS);
+    let ended = "sparkbatch_batches_finished_total{phase=\"Succeeded\",reason=\"DriverSucceeded\"} 1";
+    let is_counted = operator.metrics.text().unwrap().lines().any(|line| line == ended);
+    (events.iter().filter(|event| event["reason"] == "DriverSucceeded").count(), is_counted)
+}
+
+#[rstest]
+#[case::its_answer_is_lost(|fault: Fault| fault.lose_response())]
+#[case::it_lands_after_it_was_given_up(|fault: Fault| fault.land_late(Duration::from_millis(300)).lose_response())]
+#[case::it_lands_after_the_next_one(|fault: Fault| fault.land_late(Duration::from_millis(1500)).lose_response())]
+#[case::it_is_done_and_answered_with_an_error(|fault: Fault| fault.land_late(Duration::ZERO).answer(504))]
+#[case::it_is_refused(|fault: Fault| fault.answer(500))]
+#[case::it_is_not_sent(|fault: Fault| fault.refuse())]
+#[tokio::test]
+async fn an_end_is_told_and_counted_once_whatever_becomes_of_its_write(#[case] fault: fn(Fault) -> Fault) {
+    let server = server();
+    let operator = start(server.client());
+    let driver = running_pi(&server).await;
+    server.inject(fault(Fault::on("patch", "sparkbatches/status").times(1)));
+    server.set_driver_terminated(NS, &driver, 0, "Completed");
+    until_phase(&server, "pi", "Succeeded", "DriverSucceeded").await;
+    server.until("the end to be told of", |server| told_of_the_end(server, &operator) == (1, true)).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    server.update("sparkbatches", NS, "pi", |batch| batch["metadata"]["annotations"] = json!({ "seen": "1" }));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(told_of_the_end(&server, &operator), (1, true));
+}
 
 fn assert_shows(operator: &Operator, lines: &[&str]) {
     let text = operator.metrics.text().unwrap();
