@@ -8,7 +8,6 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
-use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
@@ -40,22 +39,25 @@ impl Readiness {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn answer(&self) -> (StatusCode, String) {
+    /// With what keeps caches from being filled, as `metrics` know.
+    fn answer(&self, metrics: &Metrics) -> (StatusCode, String) {
         let closed = self.closed();
         if closed.is_empty() {
             return (StatusCode::OK, "ok\n".to_owned());
         }
-        let names: Vec<_> = closed.iter().copied().collect();
-        (StatusCode::SERVICE_UNAVAILABLE, format!("waiting for: {}\n", names.join(", ")))
+        let gates = format!("waiting for: {}", closed.iter().copied().collect::<Vec<_>>().join(", "));
+        let causes = metrics.unlisted().into_iter().map(|cause| format!("- {cause}"));
+        let lines: Vec<_> = [gates].into_iter().chain(causes).collect();
+        (StatusCode::SERVICE_UNAVAILABLE, lines.join("\n") + "\n")
     }
 }
 
 /// `/livez`, `/readyz` and `/metrics`.
 pub fn router(readiness: Readiness, metrics: Metrics) -> Router {
+    let known = metrics.clone();
     Router::new()
         .route("/livez", get(async || "ok\n"))
-        .route("/readyz", get(async |State(readiness): State<Readiness>| readiness.answer()))
-        .with_state(readiness)
+        .route("/readyz", get(async move || readiness.answer(&known)))
         .route("/metrics", get(async move || show(&metrics)))
 }
 
@@ -85,15 +87,22 @@ pub async fn serve(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Watches;
 
     #[test]
     fn readiness_names_what_it_waits_for() {
-        let readiness = Readiness::default();
+        let (readiness, metrics) = (Readiness::default(), Metrics::default());
+        let watches = Watches::new(&metrics, "errors", "help");
         let (controller, facade) = (readiness.gate("controller"), readiness.gate("facade"));
-        assert_eq!(readiness.answer(), (StatusCode::SERVICE_UNAVAILABLE, "waiting for: controller, facade\n".into()));
+        assert_eq!(
+            readiness.answer(&metrics),
+            (StatusCode::SERVICE_UNAVAILABLE, "waiting for: controller, facade\n".into())
+        );
         controller();
-        assert_eq!(readiness.answer().1, "waiting for: facade\n");
+        watches.begins("pods", None);
+        let body = "waiting for: facade\n- has not listed pods in all namespaces yet\n";
+        assert_eq!(readiness.answer(&metrics).1, body);
         facade();
-        assert_eq!(readiness.answer().0, StatusCode::OK);
+        assert_eq!(readiness.answer(&metrics), (StatusCode::OK, "ok\n".into()));
     }
 }

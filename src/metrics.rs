@@ -3,21 +3,22 @@
 //! Labels hold what the program chooses from, such as routes and reasons; never what users choose.
 
 mod calls;
+mod watches;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
 use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
 
 pub use self::calls::{ApiCalls, CountCalls};
+use self::watches::Listings;
+pub use self::watches::Watches;
 
 /// Content type of [`Metrics::text`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -40,7 +41,11 @@ pub struct Described {
 
 /// The registry of one process. Clones are handles on the same.
 #[derive(Clone, Debug)]
-pub struct Metrics(Arc<Mutex<Registered>>);
+pub struct Metrics {
+    registered: Arc<Mutex<Registered>>,
+    /// What its watches have yet to list.
+    listings: Listings,
+}
 
 #[derive(Debug)]
 struct Registered {
@@ -51,7 +56,7 @@ struct Registered {
 impl Default for Metrics {
     fn default() -> Self {
         let registered = Registered { registry: Registry::with_prefix(PREFIX), described: Vec::new() };
-        let metrics = Self(Arc::new(Mutex::new(registered)));
+        let metrics = Self { registered: Arc::new(Mutex::new(registered)), listings: Listings::default() };
         let mut registered = metrics.registered();
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registered.describe("build", "The program that runs", &["version"], MetricType::Info);
@@ -79,7 +84,7 @@ impl Registered {
 
 impl Metrics {
     fn registered(&self) -> MutexGuard<'_, Registered> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.registered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Every metric that was registered, whether there is anything to show of it yet or not.
@@ -116,6 +121,12 @@ impl Metrics {
         registered.registry.register_collector(Box::new(SampledBy { name, help, label, read: Box::new(read) }));
     }
 
+    /// What keeps caches from being filled: each cause once, in words.
+    #[must_use]
+    pub fn unlisted(&self) -> Vec<String> {
+        self.listings.causes().into_iter().collect()
+    }
+
     /// All metrics, in the text format of `OpenMetrics`.
     ///
     /// # Errors
@@ -124,28 +135,6 @@ impl Metrics {
         let mut written = String::new();
         text::encode(&mut written, &self.registered().registry)?;
         Ok(written)
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Resource {
-    resource: &'static str,
-}
-
-/// Errors of watches, by resource. Clones count into the same.
-#[derive(Clone, Debug)]
-pub struct WatchErrors(Family<Resource, Counter>);
-
-impl WatchErrors {
-    /// None yet; shown in `metrics` as `sparkbatch_<name>_total`.
-    #[must_use]
-    pub fn new(metrics: &Metrics, name: &str, help: &str) -> Self {
-        Self(metrics.register(name, help, &["resource"], Family::default()))
-    }
-
-    /// A watch of `resource` failed.
-    pub fn failed(&self, resource: &'static str) {
-        self.0.get_or_create(&Resource { resource }).inc();
     }
 }
 

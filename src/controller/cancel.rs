@@ -4,9 +4,9 @@ use kube::runtime::controller::Action;
 
 use super::apply::Started;
 use super::error::Error;
-use super::step::{Step, may_still_run, requested_before};
+use super::step::{Step, requested_before};
 use crate::api::{Phase, Reason, SparkBatchStatus};
-use crate::observe::{DriverFacts, Outcome};
+use crate::observe::{DriverFacts, Outcome, may_still_run};
 
 /// Ends the driver, if there is one, and writes that the batch was killed. A driver that has succeeded has succeeded.
 pub(super) async fn cancel(step: &Step<'_>, status: &SparkBatchStatus) -> Result<Action, Error> {

@@ -81,7 +81,7 @@ pub(super) struct Process {
 
 pub(super) struct Context {
     /// The namespace that is worked in; `None` for all.
-    scope: Option<String>,
+    pub(super) scope: Option<String>,
     pub(super) client: Client,
     pub(super) ids: IdAllocator,
     pub(super) leadership: Leadership,

@@ -83,6 +83,12 @@ pub(super) fn ignore_absent<T>(deleted: Result<T, kube::Error>) -> Result<(), ku
     }
 }
 
+/// Whether the API server has certainly not done what it was asked. Of a conflict that is not certain: the client asks
+/// again where an answer was lost, and conflicts with itself.
+pub(super) fn is_refused(error: &kube::Error) -> bool {
+    api_status(error).is_some_and(|status| (400..500).contains(&status.code) && status.code != 409)
+}
+
 /// The API server's own answer, if it gave one.
 pub(super) fn api_status(error: &kube::Error) -> Option<&Status> {
     match error {

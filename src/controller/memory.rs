@@ -10,7 +10,8 @@ use jiff::Timestamp;
 use kube::{Resource, ResourceExt as _};
 use tokio::time::Instant;
 
-use crate::api::ExecutorCounts;
+use super::unanswered::Unanswered;
+use crate::api::{ExecutorCounts, SparkBatchStatus};
 use crate::observe::{LACK_GRACE, Lack};
 
 /// For how long what is said of a driver without executors stays as it is.
@@ -27,6 +28,7 @@ struct Entry {
     cleared_for: Option<i32>,
     rests_until: Option<Instant>,
     told_unreadable: bool,
+    unanswered: Option<Unanswered>,
     executors: Option<Executors>,
 }
 
@@ -64,6 +66,32 @@ impl Memory {
         let entry = entries.entry(uid).or_default();
         entry.written_version = Some(version);
         entry.written_at = Some(at);
+    }
+
+    /// The status `after` is about to be written over `before`, which this version of the object has.
+    pub(super) fn writes(
+        &self,
+        uid: &str,
+        version: Option<String>,
+        before: &SparkBatchStatus,
+        after: &SparkBatchStatus,
+    ) {
+        let mut entries = self.entries();
+        let unanswered = &mut entries.entry(uid.to_owned()).or_default().unanswered;
+        *unanswered = Some(Unanswered::with(unanswered.take(), version, before, after));
+    }
+
+    /// Every write was answered.
+    pub(super) fn answered(&self, uid: &str) {
+        if let Some(entry) = self.entries().get_mut(uid) {
+            entry.unanswered = None;
+        }
+    }
+
+    /// What was written without an answer, once another version of the object tells what has come of it.
+    pub(super) fn take_unanswered(&self, uid: &str, version: Option<&str>) -> Option<Unanswered> {
+        let mut entries = self.entries();
+        entries.get_mut(uid)?.unanswered.take_if(|unanswered| !unanswered.may_come_yet(version))
     }
 
     /// How long ago the controller last wrote this object's status. What an earlier process wrote may have been written
@@ -205,6 +233,21 @@ mod tests {
         assert!(!memory.is_stale(&pod("10")));
         memory.forget("u");
         assert!(!memory.is_stale(&pod("9")));
+    }
+
+    #[test]
+    fn what_was_not_answered_is_remembered_until_another_version_tells_and_goes_with_its_batch() {
+        let (memory, status) = (Memory::default(), SparkBatchStatus::default());
+        let writes = || memory.writes("u", Some("7".into()), &status, &status);
+        writes();
+        assert!(memory.take_unanswered("u", Some("7")).is_none());
+        assert!(memory.take_unanswered("u", Some("8")).is_some());
+        assert!(memory.take_unanswered("u", Some("8")).is_none());
+        for forget in [Memory::answered, Memory::forget] {
+            writes();
+            forget(&memory, "u");
+            assert!(memory.take_unanswered("u", Some("8")).is_none());
+        }
     }
 
     fn executors(pending: i32, running: i32) -> ExecutorCounts {

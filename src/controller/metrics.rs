@@ -14,7 +14,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use super::context::Context;
 use crate::api::{Phase, Reason, SparkBatchStatus};
 use crate::lease::Leadership;
-use crate::metrics::{Metrics, WatchErrors};
+use crate::metrics::{Metrics, Watches};
 use crate::observe::queued_since;
 
 /// From a look at what the cache holds to the longest that one may take.
@@ -55,7 +55,7 @@ pub(super) struct Counters {
     finished: Family<Finished, Counter>,
     starts: Family<Until, Histogram>,
     queued: Histogram,
-    pub(super) watch_errors: WatchErrors,
+    pub(super) watches: Watches,
 }
 
 impl Counters {
@@ -85,11 +85,7 @@ impl Counters {
                 &[],
                 Histogram::new(STARTS),
             ),
-            watch_errors: WatchErrors::new(
-                metrics,
-                "controller_watch_errors",
-                "Errors of watches that feed the controller",
-            ),
+            watches: Watches::new(metrics, "controller_watch_errors", "Errors of watches that feed the controller"),
         }
     }
 

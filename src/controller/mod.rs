@@ -24,6 +24,7 @@ mod reconcile;
 mod retry;
 mod start;
 mod step;
+mod unanswered;
 mod unreadable;
 mod wait;
 mod watches;

@@ -115,6 +115,7 @@ pub(super) fn error_policy(guard: Arc<GuardedBatch>, error: &Error, context: Arc
 }
 
 async fn next(step: &Step<'_>) -> Result<Action, Error> {
+    step.tell_of_unanswered().await?;
     let status = step.status.clone();
     if status.phase.is_final() {
         return finish::settle(step, &status).await;

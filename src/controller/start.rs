@@ -14,7 +14,7 @@ use super::retry::{delete_secrets, end_previous};
 use super::step::{Step, requested_before};
 use crate::api::validation::problems;
 use crate::api::{Phase, Reason, SparkBatchStatus};
-use crate::observe::{Observation, Outcome, Turn};
+use crate::observe::{DriverFacts, Observation, Outcome, Turn, suspended_too_late};
 use crate::plan::{build, validate};
 
 /// How long a batch may be there before what its confFrom names, without a word about it.
@@ -76,20 +76,23 @@ pub(super) async fn start(step: &Step<'_>, status: &SparkBatchStatus) -> Result<
 /// Keeps a suspended batch without pods. One that runs is ended by its pod's deletion; it starts anew, as the next
 /// attempt, when it is not suspended any more.
 pub(super) async fn hold(step: &Step<'_>, status: &SparkBatchStatus) -> Result<Action, Error> {
-    let mut strays = step.context.pods.drivers_at_work(&step.key(), &step.uid());
-    if status.phase == Phase::Pending && status.reason == Some(Reason::Suspended) && strays.is_empty() {
+    let drivers = step.context.pods.drivers(&step.key(), &step.uid());
+    let (own, earlier): (Vec<_>, Vec<_>) =
+        drivers.into_iter().partition(|driver| driver.attempt == Some(step.attempt()));
+    // Of a creation that was given up, and has come about since.
+    delete_drivers(step, &earlier, true).await?;
+    // A driver that the status knows nothing of, since the operator that made it died, is ended as any other: its attempt
+    // is used up, and when the batch goes on, it is not to be taken for lost.
+    if status.phase == Phase::Pending && status.reason == Some(Reason::Suspended) && own.is_empty() {
         return Ok(Action::await_change());
     }
-    // Of earlier attempts: their creation was given up, and has come about since.
-    strays.retain(|driver| driver.attempt != Some(step.attempt()));
-    delete_drivers(step, &strays, true).await?;
     let names = step.names(step.attempt());
     let objects = step.objects();
     match objects.driver(&names.driver_pod, &step.uid()).await? {
         Started::Driver(driver) if driver.has_succeeded() => {
             step.follow(status, &driver, requested_before(status)).await
         }
-        Started::Driver(driver) => step.end_driver(status, &driver, Reason::Suspended).await,
+        Started::Driver(driver) => end_for_suspension(step, status, &driver).await,
         _ => {
             if status.next_attempt_time.is_some() {
                 end_previous(step).await?;
@@ -104,5 +107,14 @@ pub(super) async fn hold(step: &Step<'_>, status: &SparkBatchStatus) -> Result<A
             }
             Ok(action)
         }
+    }
+}
+
+/// Ends the driver of a batch that is being suspended, and waits for its end, but not for ever.
+async fn end_for_suspension(step: &Step<'_>, status: &SparkBatchStatus, driver: &DriverFacts) -> Result<Action, Error> {
+    let overdue_after = step.context.config.overdue_after;
+    match suspended_too_late(driver, &step.deadlines(), overdue_after, step.context.now()) {
+        Some(end) => step.write(status, &step.observation(end, Some(driver))).await,
+        None => step.end_driver(status, driver, Reason::Suspended).await,
     }
 }

@@ -11,13 +11,12 @@ use tokio::time::Instant;
 
 use super::apply::{Objects, Started};
 use super::context::Context;
-use super::error::{During as _, Error, api_status};
-use super::events;
+use super::error::{During as _, Error, api_status, is_refused};
 use super::pods::BatchKey;
 use crate::api::{ExecutorCounts, Phase, Reason, SparkBatch, SparkBatchStatus};
 use crate::observe::{
-    Deadlines, DriverFacts, DriverState, LACK_GRACE, Observation, Outcome, RetryPolicy, lack, look_again_at, mended,
-    merge_patch, outcome, status_or_next_attempt,
+    Deadlines, DriverFacts, DriverState, LACK_GRACE, Observation, Outcome, RetryPolicy, lack, look_again_at,
+    may_still_run, mended, merge_patch, outcome, overdue_at, status_or_next_attempt,
 };
 use crate::spark::AttemptNames;
 
@@ -61,11 +60,13 @@ impl<'a> Step<'a> {
     ) -> Result<Action, Error> {
         let mut seen = outcome(driver, &self.deadlines(), self.context.now());
         let executors = self.context.pods.executors(&self.key(), self.attempt(), requested);
-        let mut look_at = None;
-        if seen.phase == Phase::Running {
+        let mut look_at = overdue_at(driver, self.context.config.overdue_after).filter(|at| *at > self.context.now());
+        if self.is_overdue(driver) && !seen.phase.is_final() {
+            seen.message = may_still_run(driver);
+        } else if seen.phase == Phase::Running {
             let (message, at) = self.lack(status, driver, &executors);
             seen.message = message.unwrap_or_default();
-            look_at = at;
+            look_at = look_at.into_iter().chain(at).min();
         }
         let observation = Observation { executors: Some(executors), ..self.observation(seen, Some(driver)) };
         self.write_and_look_at(status, &observation, look_at).await
@@ -137,7 +138,7 @@ impl<'a> Step<'a> {
 
     /// Whether the driver pod should be gone for long, and is not: its node does not answer, or a finalizer holds it.
     pub(super) fn is_overdue(&self, driver: &DriverFacts) -> bool {
-        driver.gone_by.is_some_and(|by| self.context.now().duration_since(by) >= self.context.config.overdue_after)
+        overdue_at(driver, self.context.config.overdue_after).is_some_and(|at| self.context.now() >= at)
     }
 
     /// The driver pod with this name and uid: as the cache has it, else as the API server has it. What a cache
@@ -199,34 +200,34 @@ impl<'a> Step<'a> {
                 return Ok(Action::requeue(next.map_or(left, |next| next.min(left))));
             }
         }
-        self.patch_status(before, &after).await?;
-        events::publish(self.context, self.batch, before, &after).await;
+        if self.patch_status(before, &after).await? {
+            self.tell(before, &after).await;
+        }
         Ok(next.map_or_else(Action::await_change, Action::requeue))
     }
 
+    /// Writes a status; whether there was something to write.
+    ///
     /// RBAC needed: `sparkbatches/status` patch.
-    async fn patch_status(&self, before: &SparkBatchStatus, after: &SparkBatchStatus) -> Result<(), Error> {
+    async fn patch_status(&self, before: &SparkBatchStatus, after: &SparkBatchStatus) -> Result<bool, Error> {
         let stored = self.batch.status.as_ref().map_or_else(|| Ok(json!({})), serde_json::to_value)?;
-        let Some(patch) = merge_patch(&stored, &serde_json::to_value(after)?) else { return Ok(()) };
+        let Some(patch) = merge_patch(&stored, &serde_json::to_value(after)?) else { return Ok(false) };
         // The precondition makes the write of a stale or second operator fail and change nothing.
         let patch = json!({ "metadata": { "resourceVersion": self.batch.resource_version() }, "status": patch });
         let api: Api<SparkBatch> = Api::namespaced(self.context.client.clone(), &self.key().0);
-        let name = self.batch.name_any();
-        let written = api.patch_status(&name, &PatchParams::default(), &Patch::Merge(patch)).await;
+        let memory = &self.context.memory;
+        // Before it is sent: this look may end before the answer comes.
+        memory.writes(&self.uid(), self.batch.resource_version(), before, after);
+        let written = api.patch_status(&self.batch.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await;
+        if written.as_ref().err().is_none_or(is_refused) {
+            memory.answered(&self.uid());
+        }
         let written = match written {
-            Err(error) if api_status(&error).is_some_and(|status| status.code == 404) => return Ok(()),
+            Err(error) if api_status(&error).is_some_and(|status| status.code == 404) => return Ok(false),
             written => written.during("write the status")?,
         };
-        self.context.memory.wrote(&written, Instant::now());
-        let created = self.batch.metadata.creation_timestamp.as_ref().map(|time| time.0);
-        self.context.counters.wrote(created, before, after);
-        if before.phase != after.phase {
-            tracing::info!(
-                namespace = self.key().0, name, phase = %after.phase, reason = after.reason.map(Reason::as_str),
-                app_id = after.app_id, "batch changed its phase"
-            );
-        }
-        Ok(())
+        memory.wrote(&written, Instant::now());
+        Ok(true)
     }
 
     /// The id under which the REST facade lists the batch. A batch runs without one rather than not at all; one that
@@ -299,15 +300,6 @@ impl<'a> Step<'a> {
     pub(super) fn uid(&self) -> String {
         self.batch.uid().unwrap_or_default()
     }
-}
-
-/// What is known of a driver pod that is overdue.
-pub(super) fn may_still_run(driver: &DriverFacts) -> String {
-    format!(
-        "the driver pod {} was deleted and may still run on a node that does not answer: if the node is lost, delete the \
-         Node or force the pod's deletion",
-        driver.pod_name
-    )
 }
 
 /// The time until `later`, and a little more, so that `later` has passed by then.

@@ -26,6 +26,7 @@ pub(super) fn batches(
     let events =
         watcher(context.watched(), watcher::Config::default().page_size(LIST_PAGE)).default_backoff().modify(trim);
     let context = Arc::clone(context);
+    context.counters.watches.begins("sparkbatches", context.scope.as_deref());
     let mut listed: Vec<ObjectRef<GuardedBatch>> = Vec::new();
     reflector(cache, events).flat_map(move |event| {
         let touched = match event {
@@ -42,6 +43,7 @@ pub(super) fn batches(
                 let there = context.batches.state();
                 context.memory.keep_only(&there.iter().filter_map(|batch| batch.uid()).collect());
                 context.queues.listed(&there, context.now());
+                context.counters.watches.listed("sparkbatches", context.scope.as_deref());
                 std::mem::take(&mut listed)
             }
             Ok(Event::Init) => {
@@ -54,7 +56,7 @@ pub(super) fn batches(
                 Vec::new()
             }
             Err(error) => {
-                context.counters.watch_errors.failed("sparkbatches");
+                context.counters.watches.failed("sparkbatches", context.scope.as_deref(), &error);
                 tracing::warn!(%error, "the watch of batches failed; it is opened again");
                 Vec::new()
             }
@@ -67,13 +69,18 @@ pub(super) fn batches(
 pub(super) fn pods(context: &Arc<Context>) -> impl Stream<Item = Result<Request, watcher::Error>> + use<> {
     let config = watcher::Config::default().labels(LABEL_BATCH).page_size(LIST_PAGE);
     let context = Arc::clone(context);
-    let counters = context.counters.clone();
+    let (watches, scope) = (context.counters.watches.clone(), context.scope.clone());
+    watches.begins("pods", scope.as_deref());
     watcher(context.watched::<Pod>(), config)
         .default_backoff()
         .filter_map(move |event| {
-            if let Err(error) = &event {
-                counters.watch_errors.failed("pods");
-                tracing::warn!(%error, "the watch of pods failed; it is opened again");
+            match &event {
+                Ok(Event::InitDone) => watches.listed("pods", scope.as_deref()),
+                Ok(_) => {}
+                Err(error) => {
+                    watches.failed("pods", scope.as_deref(), error);
+                    tracing::warn!(%error, "the watch of pods failed; it is opened again");
+                }
             }
             future::ready(event.ok())
         })

@@ -10,7 +10,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 
 use super::{AppState, Shared};
-use crate::metrics::{Metrics, WatchErrors};
+use crate::metrics::{Metrics, Watches};
 use crate::server::Connections;
 
 /// From an answer out of the cache, of some microseconds, to the limit of a request.
@@ -41,7 +41,7 @@ pub(super) struct Counters {
     requests: Family<Answered, Counter>,
     durations: Family<Route, Histogram>,
     rejected: Family<Reason, Counter>,
-    pub(super) watch_errors: WatchErrors,
+    pub(super) watches: Watches,
 }
 
 impl Counters {
@@ -72,7 +72,7 @@ impl Counters {
                 &["reason"],
                 Family::default(),
             ),
-            watch_errors: WatchErrors::new(metrics, "watch_errors", "Errors of watches that feed caches"),
+            watches: Watches::new(metrics, "watch_errors", "Errors of watches that feed caches"),
         }
     }
 

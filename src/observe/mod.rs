@@ -8,6 +8,7 @@ mod executors;
 mod facts;
 mod mend;
 mod outcome;
+mod overdue;
 mod queue;
 mod retry;
 mod status;
@@ -19,6 +20,7 @@ pub use executors::{
 pub use facts::{DriverEnd, DriverFacts, DriverState, EndCause, driver_facts};
 pub use mend::mended;
 pub use outcome::{Outcome, outcome};
+pub use overdue::{may_still_run, overdue_at, suspended_too_late};
 pub use queue::{Limits, Place, Queue, Turn};
 pub use retry::{RetryPolicy, jitter, status_or_next_attempt};
 pub use status::{Observation, merge_patch, next_status};

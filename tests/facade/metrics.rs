@@ -153,3 +153,22 @@ async fn calls_to_the_api_server_are_counted_by_verb_and_resource() {
     }
     assert_eq!(values[r#"sparkbatch_api_call_duration_seconds_count{verb="get",resource="namespaces"}"#], 3.0);
 }
+
+#[tokio::test]
+async fn readiness_says_which_right_the_caches_want() {
+    let api = api_server();
+    api.inject(Fault::on("list", "namespaces").answer(403).always());
+    let (metrics, readiness) = (Metrics::default(), Readiness::default());
+    let _closed = readiness.gate("caches of the facade");
+    let config = FacadeConfig { namespaces: vec!["team".into()], ..config() };
+    let clients = clients(&api);
+    let facade = Facade::new(clients.clone(), IdAllocator::new(clients.own), config, &metrics);
+    tokio::spawn(async move { facade.feed().await });
+    let refused = ["may not list namespaces named team: the service account needs list and watch"];
+    api.until("the refusal to be known", |_| metrics.unlisted() == refused).await;
+    let admin = admin::router(readiness, metrics);
+    let answer = admin.oneshot(Request::get("/readyz").body(Body::empty()).unwrap()).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let body = to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+    assert_eq!(body, format!("waiting for: caches of the facade\n- {}\n", refused[0]));
+}

@@ -1,5 +1,9 @@
 //! A batch that its owner cancels.
 
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::api::DeleteParams;
+
 use super::*;
 
 fn set_cancel(server: &ApiServer) {
@@ -113,6 +117,27 @@ async fn a_driver_that_no_status_tells_of_yet_is_ended_by_a_suspension_and_not_t
     assert_eq!(status(&server, "pi")["attempt"], 2);
 }
 
+/// Seed 1514 of `make simulate`: it was suspended before, too, and its status says so still.
+#[tokio::test]
+async fn a_driver_of_a_batch_that_is_suspended_again_before_it_is_told_of_is_not_taken_for_lost() {
+    let (server, first) = start_doomed(Crash::AfterWrite(2));
+    let status = json!({ "phase": "Pending", "reason": "Suspended", "attempt": 1, "id": 1 });
+    let metadata = json!({ "name": "pi", "namespace": NS });
+    server.insert("sparkbatches", json!({ "metadata": metadata, "spec": pi(), "status": status }));
+    server.until("the operator to die", |server| server.is_dead("first")).await;
+    drop(first);
+    let suspend = |value: bool| {
+        server.update("sparkbatches", NS, "pi", |batch| batch["spec"]["suspend"] = json!(value));
+    };
+    suspend(true);
+    let _second = start(server.client_as("second"));
+    server.until("its driver to go", |server| drivers(server).is_empty()).await;
+    until_phase(&server, "pi", "Pending", "Suspended").await;
+    suspend(false);
+    until_phase(&server, "pi", "Starting", "DriverPending").await;
+    assert_eq!(super::status(&server, "pi")["attempt"], 2);
+}
+
 #[tokio::test]
 async fn a_crash_before_or_after_any_write_leaves_a_cancelled_batch_killed_and_without_a_driver() {
     for crash in crashes(8) {
@@ -137,15 +162,17 @@ async fn a_crash_before_or_after_any_write_leaves_a_cancelled_batch_killed_and_w
     }
 }
 
-/// A running batch whose driver is deleted, and does not go, since long ago.
-async fn with_a_lost_node(server: &ApiServer, field: &str) -> (Operator, String) {
+/// A running batch whose driver is deleted for its owner's `wish`, and should be gone since half a minute, and is not.
+async fn with_a_lost_node(server: &ApiServer, wish: Value) -> (Operator, String) {
     server.options(|options| options.graceful_pod_deletion = true);
     server.set_now(Timestamp::now() - SignedDuration::from_secs(60));
     let overdue_after = SignedDuration::from_secs(1);
     let config = ControllerConfig { overdue_after, ..config(SignedDuration::from_secs(600)) };
     let operator = start_config(server.client(), config);
     let driver = running_pi(server).await;
-    server.update("sparkbatches", NS, "pi", |batch| batch["spec"][field] = json!(true));
+    server.update("sparkbatches", NS, "pi", |batch| {
+        batch["spec"].as_object_mut().unwrap().extend(wish.as_object().unwrap().clone());
+    });
     (operator, driver)
 }
 
@@ -156,7 +183,7 @@ fn message(server: &ApiServer) -> String {
 #[tokio::test]
 async fn a_cancelled_batch_does_not_wait_for_ever_for_a_lost_node() {
     let server = server();
-    let (_operator, driver) = with_a_lost_node(&server, "cancel").await;
+    let (_operator, driver) = with_a_lost_node(&server, json!({ "cancel": true })).await;
     until_phase(&server, "pi", "Killed", "Cancelled").await;
     assert!(message(&server).contains("may still run"), "{}", message(&server));
     server.remove("pods", NS, &driver);
@@ -167,7 +194,7 @@ async fn a_cancelled_batch_does_not_wait_for_ever_for_a_lost_node() {
 #[tokio::test]
 async fn a_suspended_batch_waits_for_a_lost_node_and_says_so() {
     let server = server();
-    let (_operator, driver) = with_a_lost_node(&server, "suspend").await;
+    let (_operator, driver) = with_a_lost_node(&server, json!({ "suspend": true })).await;
     server.until("to be told what is waited for", |server| message(server).contains("may still run")).await;
     server.update("sparkbatches", NS, "pi", |batch| batch["spec"]["suspend"] = json!(false));
     tokio::time::sleep(Duration::from_millis(300)).await;
@@ -175,6 +202,63 @@ async fn a_suspended_batch_waits_for_a_lost_node_and_says_so() {
     server.remove("pods", NS, &driver);
     until_phase(&server, "pi", "Starting", "DriverPending").await;
     assert_eq!(status(&server, "pi")["attempt"], 2);
+}
+
+#[tokio::test]
+async fn a_suspended_batch_waits_for_a_lost_node_until_its_deadline_and_is_never_run_beside_its_driver() {
+    let server = server();
+    let wish = json!({ "suspend": true, "deadlines": { "pendingSeconds": 5 } });
+    let (_operator, driver) = with_a_lost_node(&server, wish).await;
+    until_phase(&server, "pi", "Failed", "DeadlineExceeded").await;
+    for words in ["deadlines.pendingSeconds", "may still run", "delete the Node", "submit the batch anew"] {
+        assert!(message(&server).contains(words), "{}", message(&server));
+    }
+    assert_eq!(status(&server, "pi")["driver"]["podName"], driver);
+    server.update("sparkbatches", NS, "pi", |batch| batch["spec"]["suspend"] = json!(false));
+    server.remove("pods", NS, &driver);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!((phase_reason(&server, "pi").0.as_str(), created_pods(&server)), ("Failed", 1));
+}
+
+/// Its grace period is a long one.
+#[tokio::test]
+async fn a_driver_that_is_being_suspended_may_run_no_longer_than_its_deadline() {
+    let server = server();
+    server.options(|options| options.graceful_pod_deletion = true);
+    let _operator = start(server.client());
+    submit(&server, "pi", json!({ "file": "/a.py", "deadlines": { "runningSeconds": 3 } }));
+    let driver = driver_name(&server).await;
+    server.set_pod_running(NS, &driver);
+    until_phase(&server, "pi", "Running", "DriverRunning").await;
+    server.update("sparkbatches", NS, "pi", |batch| batch["spec"]["suspend"] = json!(true));
+    until_phase(&server, "pi", "Running", "Suspended").await;
+    until_phase(&server, "pi", "Failed", "DeadlineExceeded").await;
+    assert!(message(&server).contains("deadlines.runningSeconds"), "{}", message(&server));
+}
+
+/// Nothing is heard of the pod once it was deleted: the operator looks by itself, and says it once.
+#[tokio::test]
+async fn a_driver_on_a_node_that_is_lost_is_told_of_while_it_may_still_run() {
+    let server = server();
+    server.options(|options| options.graceful_pod_deletion = true);
+    server.set_now(Timestamp::now() - SignedDuration::from_secs(60));
+    // A grace period is 30 seconds: overdue in two.
+    let overdue_after = SignedDuration::from_secs(32);
+    let config = ControllerConfig { overdue_after, ..config(SignedDuration::from_secs(600)) };
+    let _operator = start_config(server.client(), config);
+    let driver = running_pi(&server).await;
+    let pods = Api::<Pod>::namespaced(server.client_as("kubectl"), NS);
+    pods.delete(&driver, &DeleteParams::default()).await.unwrap();
+    server.until("to be told that the driver may still run", |server| message(server).contains("may still run")).await;
+    assert_eq!(phase_reason(&server, "pi"), ("Running".to_owned(), "DriverRunning".to_owned()));
+    let writes = server.count("patch", "sparkbatches/status");
+    for n in 0..3 {
+        server.update("pods", NS, &driver, |pod| pod["metadata"]["annotations"] = json!({ "seen": n.to_string() }));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(server.count("patch", "sparkbatches/status"), writes);
+    server.remove("pods", NS, &driver);
+    until_phase(&server, "pi", "Failed", "DriverLost").await;
 }
 
 /// The operator died between two attempts, before it came to the Secrets of those that were over.

@@ -1,6 +1,37 @@
 //! What the controller counts.
 
 use super::*;
+use rstest::rstest;
+
+/// What the operator tells of a batch's end, by Events and by its counter.
+fn told_of_the_end(server: &ApiServer, operator: &Operator) -> (usize, bool) {
+    let events = server.list("events", NS);
+    let ended = "sparkbatch_batches_finished_total{phase=\"Succeeded\",reason=\"DriverSucceeded\"} 1";
+    let is_counted = operator.metrics.text().unwrap().lines().any(|line| line == ended);
+    (events.iter().filter(|event| event["reason"] == "DriverSucceeded").count(), is_counted)
+}
+
+#[rstest]
+#[case::its_answer_is_lost(|fault: Fault| fault.lose_response())]
+#[case::it_lands_after_it_was_given_up(|fault: Fault| fault.land_late(Duration::from_millis(300)).lose_response())]
+#[case::it_lands_after_the_next_one(|fault: Fault| fault.land_late(Duration::from_millis(1500)).lose_response())]
+#[case::it_is_done_and_answered_with_an_error(|fault: Fault| fault.land_late(Duration::ZERO).answer(504))]
+#[case::it_is_refused(|fault: Fault| fault.answer(500))]
+#[case::it_is_not_sent(|fault: Fault| fault.refuse())]
+#[tokio::test]
+async fn an_end_is_told_and_counted_once_whatever_becomes_of_its_write(#[case] fault: fn(Fault) -> Fault) {
+    let server = server();
+    let operator = start(server.client());
+    let driver = running_pi(&server).await;
+    server.inject(fault(Fault::on("patch", "sparkbatches/status").times(1)));
+    server.set_driver_terminated(NS, &driver, 0, "Completed");
+    until_phase(&server, "pi", "Succeeded", "DriverSucceeded").await;
+    server.until("the end to be told of", |server| told_of_the_end(server, &operator) == (1, true)).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    server.update("sparkbatches", NS, "pi", |batch| batch["metadata"]["annotations"] = json!({ "seen": "1" }));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(told_of_the_end(&server, &operator), (1, true));
+}
 
 fn assert_shows(operator: &Operator, lines: &[&str]) {
     let text = operator.metrics.text().unwrap();
@@ -84,4 +115,21 @@ async fn a_batch_that_is_deleted_while_no_watch_is_open_fails_no_more() {
     server.remove("sparkbatches", NS, "pi");
     server.expire_watches("sparkbatches");
     server.until("the batch to be forgotten", |_| failing(0)).await;
+}
+
+#[tokio::test]
+async fn what_keeps_the_caches_from_being_filled_is_told_until_they_are() {
+    let server = server();
+    server.inject(Fault::on("list", "sparkbatches").answer(404).always());
+    server.inject(Fault::on("list", "pods").answer(403).always());
+    let operator = start(server.client());
+    let told = [
+        "may not list pods in all namespaces: the service account needs list and watch",
+        "the CRD sparkbatches.sparkbatch.dev is not installed",
+    ];
+    server.until("to be told what is missing", |_| operator.metrics.unlisted() == told).await;
+    assert!(!operator.is_ready());
+    server.clear_faults();
+    server.until("the caches to be filled", |_| operator.is_ready()).await;
+    assert_eq!(operator.metrics.unlisted(), Vec::<String>::new());
 }

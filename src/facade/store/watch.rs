@@ -26,6 +26,7 @@ use crate::api::SparkBatch;
 use crate::api::calls::LIST_PAGE;
 use crate::facade::metrics::Counters;
 use crate::ids::IdAllocator;
+use crate::metrics::Watches;
 
 /// How many watches there are, and how many of them have shown everything once.
 pub(in crate::facade) struct Progress {
@@ -67,11 +68,13 @@ pub(in crate::facade) async fn feed(
     let feeds = scopes.into_iter().map(|scope| async move {
         let batch_feed = async {
             let mut sink = BatchSink { cache: batches, scope, listed: HashSet::new() };
-            follow(batch_events(client, scope), progress, counters, "sparkbatches", |event| sink.take(event)).await;
+            let watch = Watch { resource: "sparkbatches", scope, watches: &counters.watches };
+            watch.follow(batch_events(client, scope), progress, |event| sink.take(event)).await;
         };
         let namespace_feed = async {
             let mut sink = NamespaceSink { cache: known, batches, ids, scope, listed: HashSet::new() };
-            follow(namespace_events(client, scope), progress, counters, "namespaces", |event| sink.take(event)).await;
+            let watch = Watch { resource: "namespaces", scope, watches: &counters.watches };
+            watch.follow(namespace_events(client, scope), progress, |event| sink.take(event)).await;
         };
         future::join(batch_feed, namespace_feed).await;
     });
@@ -101,33 +104,44 @@ fn namespace_events(
     watcher(Api::<NamespaceMeta>::all(client.clone()), config).default_backoff()
 }
 
-async fn follow<K: Debug>(
-    events: impl Stream<Item = watcher::Result<Event<K>>>,
-    progress: &Progress,
-    counters: &Counters,
+/// What is watched, and who counts.
+struct Watch<'a> {
     resource: &'static str,
-    mut take: impl FnMut(Event<K>),
-) {
-    let mut events = std::pin::pin!(events);
-    let (mut synced, mut failing) = (false, false);
-    while let Some(event) = events.next().await {
-        match event {
-            Ok(event) => {
-                if failing {
-                    info!(resource, "watch is back");
-                    failing = false;
+    scope: Option<&'a str>,
+    watches: &'a Watches,
+}
+
+impl Watch<'_> {
+    async fn follow<K: Debug>(
+        &self,
+        events: impl Stream<Item = watcher::Result<Event<K>>>,
+        progress: &Progress,
+        mut take: impl FnMut(Event<K>),
+    ) {
+        let Self { resource, scope, watches } = *self;
+        let mut events = std::pin::pin!(events);
+        let (mut synced, mut failing) = (false, false);
+        watches.begins(resource, scope);
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(event) => {
+                    if failing {
+                        info!(resource, "watch is back");
+                        failing = false;
+                    }
+                    let done = matches!(event, Event::InitDone);
+                    take(event);
+                    if done && !synced {
+                        synced = true;
+                        watches.listed(resource, scope);
+                        progress.synced.send_modify(|count| *count += 1);
+                    }
                 }
-                let done = matches!(event, Event::InitDone);
-                take(event);
-                if done && !synced {
-                    synced = true;
-                    progress.synced.send_modify(|count| *count += 1);
+                Err(error) => {
+                    failing = true;
+                    watches.failed(resource, scope, &error);
+                    warn!(resource, %error, "watch failed; serving what is known and trying again");
                 }
-            }
-            Err(error) => {
-                failing = true;
-                counters.watch_errors.failed(resource);
-                warn!(resource, %error, "watch failed; serving what is known and trying again");
             }
         }
     }
