@@ -28,7 +28,7 @@ pub enum CredentialsError {
     #[error("{}", .0.join("; "))]
     Keys(Vec<String>),
     /// The machine has no random numbers.
-    #[error("no random numbers are to be had")]
+    #[error("the operating system's random number generator failed")]
     Random,
 }
 

@@ -11,6 +11,7 @@
 
 pub mod admin;
 pub mod api;
+mod bounded;
 pub mod cli;
 pub mod client;
 pub mod controller;

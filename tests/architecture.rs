@@ -12,10 +12,11 @@ const MODULES: &[(&str, &[&str], bool)] = &[
     ("spark", &["api"], true),
     ("plan", &["api", "spark"], true),
     ("observe", &["api"], true),
+    ("bounded", &[], false),
     ("ids", &["api"], false),
     ("lease", &[], false),
     ("metrics", &["traces"], false),
-    ("server", &[], false),
+    ("server", &["bounded"], false),
     // plan: for dry runs alone.
     ("credentials", &["api"], false),
     // The other side of both ways to submit: credentials as the facade keeps them, livy for the bodies of Livy's API.
@@ -31,6 +32,7 @@ const MODULES: &[(&str, &[&str], bool)] = &[
         &[
             "admin",
             "api",
+            "bounded",
             "client",
             "controller",
             "facade",

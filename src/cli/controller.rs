@@ -41,7 +41,7 @@ pub(super) struct ControllerArgs {
     /// Which driver pods, and their logs, stay after the end of batches that do not say so themselves.
     #[arg(long, env = "SPARKBATCH_POD_RETENTION", value_enum, default_value_t)]
     pod_retention: Retention,
-    /// How often a batch without 'retry' is run again that failed for no fault of its application.
+    /// Retries after infrastructure failures, for batches that set no 'retry'.
     #[arg(long, env = "SPARKBATCH_INFRASTRUCTURE_RETRIES", default_value_t = 0, value_parser = clap::value_parser!(i32).range(0..=100))]
     infrastructure_retries: i32,
     /// Batches that are worked on at once, in each namespace of --namespaces.
@@ -97,7 +97,7 @@ impl ElectionArgs {
         match (self.leader_elect, namespace) {
             (Some(true), None) => Err("--leader-elect: say with --lease-namespace where the Lease is".into()),
             (Some(false), _) | (None, None) if self.shards > 1 => {
-                Err("--shards: are divided by election; set --leader-elect and --lease-namespace".into())
+                Err("--shards needs leader election: set --leader-elect=true and --lease-namespace".into())
             }
             (Some(false), _) | (None, None) => Ok(None),
             (_, Some(namespace)) => Ok(Some(ElectionConfig {
@@ -126,7 +126,7 @@ impl ControllerArgs {
         ];
         if let Some((flag, _)) = timeouts.iter().find(|(_, time)| time.is_some_and(|time| time <= SignedDuration::ZERO))
         {
-            return Err(format!("{flag}: must be longer than nothing").into());
+            return Err(format!("{flag}: must be greater than zero").into());
         }
         if self.ttl_after_finished.is_some_and(|ttl| ttl < SignedDuration::ZERO) {
             return Err("--ttl-after-finished: must not be negative".into());

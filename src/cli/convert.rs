@@ -1,5 +1,7 @@
 //! `sparkbatch convert`: manifests of kubeflow's operator as manifests of this one.
 
+use std::fmt::Write as _;
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -16,19 +18,22 @@ pub(super) struct ConvertArgs {
 }
 
 impl ConvertArgs {
-    /// Prints the `SparkBatch`, and on standard error what is not in it. The exit code is 1 if it could not run.
-    pub(super) fn run(&self) -> Result<ExitCode, Failure> {
+    /// Prints the `SparkBatch`, and into `report` what is not in it. The exit code is 1 if it could not run.
+    pub(super) fn run(&self, out: &mut dyn Write, report: &mut dyn Write) -> Result<ExitCode, Failure> {
         let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", self.file);
         let text = read(&self.file).map_err(|error| failed(&error))?;
         let manifest: Value = serde_saphyr::from_str(&text).map_err(|error| failed(&error))?;
         let Conversion { batch, notes, problems } = convert(&manifest).map_err(|error| failed(&error))?;
-        print!("{}", serde_saphyr::to_string(&batch)?);
+        out.write_all(serde_saphyr::to_string(&batch)?.as_bytes())?;
+        out.flush()?;
+        let mut told = String::new();
         for note in &notes {
-            eprintln!("{note}");
+            writeln!(told, "{note}")?;
         }
         for problem in &problems {
-            eprintln!("cannot run: {problem}");
+            writeln!(told, "cannot run: {problem}")?;
         }
+        report.write_all(told.as_bytes())?;
         Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }

@@ -12,14 +12,16 @@ use std::collections::BTreeSet;
 use std::error::Error;
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use kube::client::ClientBuilder;
 use kube::{Client, Config};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Readiness};
+use crate::client::ClientError;
 use crate::controller::ControllerConfig;
 use crate::facade::{Clients, FacadeConfig};
 use crate::ids::IdAllocator;
@@ -33,6 +35,9 @@ use self::convert::ConvertArgs;
 use self::defaults::DefaultsArgs;
 use self::facade::FacadeArgs;
 use self::render::RenderArgs;
+
+/// How long the parts of a process may take to end after one of them has failed: as long as a pod may after SIGTERM.
+const END_WITHIN: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// What any command ends with if it fails.
 pub type Failure = Box<dyn Error + Send + Sync>;
@@ -61,6 +66,9 @@ enum Command {
     Convert(ConvertArgs),
     /// Print completions for a shell.
     Completions(CompletionsArgs),
+    /// What kubectl asks for when its user presses Tab: the words behind the plugin's name.
+    #[command(skip)]
+    Candidates(Vec<String>),
     /// Run controller and REST facade in one process.
     Run(Box<RunArgs>),
     /// Run the controller.
@@ -120,7 +128,7 @@ struct ProcessArgs {
     /// Address of /livez, /readyz and /metrics.
     #[arg(long, env = "SPARKBATCH_ADMIN_LISTEN", default_value = "127.0.0.1:8080")]
     admin_listen: SocketAddr,
-    /// Namespaces to serve, with commas between. Rights in these are enough then. [default: all]
+    /// Comma-separated namespaces to serve; the operator then needs rights in these only. [default: all]
     #[arg(long, env = "SPARKBATCH_NAMESPACES", value_delimiter = ',', value_name = "NAMESPACE")]
     namespaces: Vec<String>,
     /// Log filter, as in 'info,kube=warn'.
@@ -140,13 +148,19 @@ impl ProcessArgs {
 }
 
 /// Reads the command line of the process. As `kubectl-sparkbatch`, a plugin of kubectl, it has the clients' commands
-/// alone.
+/// alone; as `kubectl_complete-sparkbatch` it completes them.
 #[must_use]
 pub fn parse() -> Cli {
-    let is_plugin = std::env::args_os().next().is_some_and(|name| {
-        std::path::Path::new(&name).file_stem().is_some_and(|stem| stem.to_string_lossy().starts_with("kubectl-"))
-    });
-    if is_plugin { Cli { command: Command::Client(Plugin::parse().command) } } else { Cli::parse() }
+    let name = std::env::args_os().next().map(std::path::PathBuf::from).unwrap_or_default();
+    let name = name.file_name().unwrap_or_default().to_string_lossy();
+    let command = if name.starts_with("kubectl_complete-") {
+        Command::Candidates(std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect())
+    } else if name.starts_with("kubectl-") {
+        Command::Client(Plugin::parse().command)
+    } else {
+        return Cli::parse();
+    };
+    Cli { command }
 }
 
 /// Runs the command.
@@ -155,13 +169,6 @@ pub fn parse() -> Cli {
 /// What the command failed with, in words for the user.
 pub async fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.command {
-        // Boxed: it is larger than all others together.
-        Command::Client(command) => return Box::pin(command.run()).await,
-        Command::Convert(args) => return args.run(),
-        Command::Completions(args) => args.print(&mut std::io::stdout())?,
-        Command::Render(args) => std::io::stdout().write_all(args.render()?.as_bytes())?,
-        Command::Crd => print_crd()?,
-        Command::Openapi(args) => print_openapi(&args)?,
         Command::Run(args) => {
             let defaults = args.defaults.defaults()?;
             let controller = args.controller.config(defaults.clone())?;
@@ -175,13 +182,42 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Failure> {
             let facade = args.facade.config(args.defaults.defaults()?)?;
             serve(args.process, None, Some(facade)).await?;
         }
+        // Boxed: the clients' commands are larger than all others together.
+        command => return Box::pin(print(command)).await.or_else(unless_nobody_reads),
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn print_crd() -> Result<(), Failure> {
-    let yaml = serde_saphyr::to_string(&api::crd())?;
-    Ok(std::io::stdout().write_all(yaml.as_bytes())?)
+/// Runs a command that prints, and serves nothing.
+async fn print(command: Command) -> Result<ExitCode, Failure> {
+    let mut stdout = std::io::stdout();
+    match command {
+        Command::Client(command) => return command.run().await,
+        Command::Convert(args) => return args.run(&mut stdout, &mut std::io::stderr()),
+        Command::Completions(args) => args.print(&mut stdout)?,
+        Command::Candidates(words) => stdout.write_all(client::candidates(&Plugin::command(), &words).as_bytes())?,
+        Command::Render(args) => stdout.write_all(args.render()?.as_bytes())?,
+        Command::Crd => stdout.write_all(serde_saphyr::to_string(&api::crd())?.as_bytes())?,
+        Command::Openapi(args) => print_openapi(&args)?,
+        Command::Run(_) | Command::Controller(_) | Command::Facade(_) => {}
+    }
+    // Whether it could be written is known only now.
+    stdout.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// That nobody reads on, as of `| head`, is no failure.
+fn unless_nobody_reads(failure: Failure) -> Result<ExitCode, Failure> {
+    if nobody_reads(&failure) { Ok(ExitCode::SUCCESS) } else { Err(failure) }
+}
+
+/// Whether what was to be shown has no reader any more.
+fn nobody_reads(failure: &Failure) -> bool {
+    let io = match failure.downcast_ref::<ClientError>() {
+        Some(ClientError::Output(error)) => Some(error),
+        _ => failure.downcast_ref::<std::io::Error>(),
+    };
+    io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 fn print_openapi(args: &OpenapiArgs) -> Result<(), Failure> {
@@ -237,13 +273,27 @@ async fn serve_all(
         let served = admin::serve(process.admin_listen, readiness.clone(), metrics.clone(), cancel.clone()).await;
         served.map_err(|error| format!("cannot serve {}: {error}", process.admin_listen).into())
     };
-    tokio::try_join!(
-        ended_together(controlling, &cancel),
-        ended_together(facing, &cancel),
-        ended_together(administrating, &cancel),
-    )?;
+    all_ended([Box::pin(controlling), Box::pin(facing), Box::pin(administrating)], &cancel).await?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// A part of the process, until its end.
+type Part<'a> = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send + 'a>>;
+
+/// Waits for the end of every part. One that fails has the others end, each in its own way: the controller lets go of
+/// its Lease, so that another replica need not wait for it.
+async fn all_ended(parts: [Part<'_>; 3], cancel: &CancellationToken) -> Result<(), Failure> {
+    let failed = CancellationToken::new();
+    let ending = futures::future::join_all(parts.map(|part| ended_together(part, cancel, &failed)));
+    let too_late = async {
+        failed.cancelled().await;
+        tokio::time::sleep(END_WITHIN).await;
+    };
+    tokio::select! {
+        ended = ending => ended.into_iter().collect(),
+        () = too_late => Err("a part of the process failed, as logged, and another did not end after it".into()),
+    }
 }
 
 /// For clients that send a request once: what a caller sees must not be a blind repetition of a create that the
@@ -263,9 +313,12 @@ fn counted(config: Config, calls: &ApiCalls) -> Result<Client, kube::Error> {
 async fn ended_together(
     part: impl Future<Output = Result<(), Failure>>,
     cancel: &CancellationToken,
+    failed: &CancellationToken,
 ) -> Result<(), Failure> {
     let result = part.await;
-    if result.is_err() {
+    if let Err(error) = &result {
+        tracing::error!(%error, "a part of the process failed, so the others end");
+        failed.cancel();
         cancel.cancel();
     }
     result
@@ -273,8 +326,6 @@ async fn ended_together(
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]
@@ -285,6 +336,28 @@ mod tests {
         };
         assert_eq!(args(&["--namespaces", "b, a,b,"]), ["a", "b"]);
         assert!(args(&[]).is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_part_that_fails_has_the_others_end_in_their_own_way() {
+        let (cancel, mut has_let_go) = (CancellationToken::new(), false);
+        let failing: Part<'_> = Box::pin(async { Err("the port is taken".into()) });
+        let controlling: Part<'_> = Box::pin(async {
+            cancel.cancelled().await;
+            tokio::task::yield_now().await;
+            has_let_go = true;
+            Ok(())
+        });
+        let error = all_ended([controlling, failing, Box::pin(async { Ok(()) })], &cancel).await.unwrap_err();
+        assert_eq!((error.to_string().as_str(), has_let_go), ("the port is taken", true));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_part_that_does_not_end_holds_up_nobody_after_a_failure() {
+        let failing: Part<'_> = Box::pin(async { Err("the port is taken".into()) });
+        let endless: Part<'_> = Box::pin(std::future::pending());
+        let ended = all_ended([endless, failing, Box::pin(async { Ok(()) })], &CancellationToken::new()).await;
+        assert!(ended.unwrap_err().to_string().contains("did not end"));
     }
 
     #[test]

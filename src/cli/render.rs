@@ -1,7 +1,6 @@
 //! `sparkbatch render`: what a manifest would become, for people to look at before they apply it.
 
 use std::fmt::Write as _;
-use std::io::Read as _;
 
 use clap::Args;
 use serde_json::Value;
@@ -12,6 +11,7 @@ use super::redaction::RedactionArgs;
 use crate::api::redaction::Redaction;
 use crate::api::validation::Problem;
 use crate::api::{GROUP, KIND, SparkBatch, VERSION};
+use crate::bounded::read_bounded_text;
 use crate::plan::{Defaults, Explanation, build, explain, validate};
 
 /// Stands for the uid that the API server gives a batch; names of pods end with a part of it.
@@ -43,20 +43,17 @@ impl RenderArgs {
 }
 
 pub(super) fn read(file: &str) -> std::io::Result<String> {
-    let mut text = String::new();
     if file == "-" {
-        std::io::stdin().take(MAX_BYTES).read_to_string(&mut text)?;
-    } else {
-        std::fs::File::open(file)?.take(MAX_BYTES).read_to_string(&mut text)?;
+        return read_bounded_text(std::io::stdin(), MAX_BYTES);
     }
-    Ok(text)
+    read_bounded_text(std::fs::File::open(file)?, MAX_BYTES)
 }
 
 fn render(manifest: &str, namespace: &str, defaults: &Defaults, redaction: &Redaction) -> Result<String, Failure> {
     let value: Value = serde_saphyr::from_str(manifest)?;
     let (version, kind) = (format!("{GROUP}/{VERSION}"), KIND);
     if value["apiVersion"] != version || value["kind"] != kind {
-        return Err(format!("is no {kind} of {version}").into());
+        return Err(format!("is not a {kind} of {version}").into());
     }
     let mut batch: SparkBatch = serde_path_to_error::deserialize(value)?;
     batch.metadata.uid = Some(UID.to_owned());
@@ -145,7 +142,7 @@ mod tests {
 
     #[test]
     fn what_is_no_batch_is_told() {
-        assert!(rendered("kind: Pod\n").unwrap_err().contains("is no SparkBatch of sparkbatch.dev/v1alpha1"));
+        assert!(rendered("kind: Pod\n").unwrap_err().contains("is not a SparkBatch of sparkbatch.dev/v1alpha1"));
         let typo = "apiVersion: sparkbatch.dev/v1alpha1\nkind: SparkBatch\nmetadata: {name: pi}\nspec: {file: [a]}\n";
         assert!(rendered(typo).unwrap_err().contains("spec.file"));
     }

@@ -8,23 +8,21 @@
 //! | `pods/log` | get | logs |
 //! | `pods/portforward` | get, create | the Spark UI |
 
-use std::io;
+mod log;
 
-use futures::{AsyncBufReadExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::{Pod, Secret};
-use kube::api::{ListParams, LogParams, Patch, PatchParams, PostParams};
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config, Error, ResourceExt as _};
 use serde_json::json;
 
 use super::forward::DriverUi;
-use super::{Batch, ClientError, Killed, LOOK_EVERY, LogOptions, UiForward};
+use super::{Batch, ClientError, Killed, UiForward};
 use crate::api::calls::only_of;
 use crate::api::object_names::is_dns_subdomain;
 use crate::api::redaction::Redaction;
 use crate::api::{
-    ANNOTATION_OWNER, DRIVER_CONTAINER, FACADE_NAME_PREFIX, LABEL_ID, MANAGER, Phase, SparkBatch, SparkBatchSpec,
-    validation,
+    ANNOTATION_OWNER, FACADE_NAME_PREFIX, LABEL_ID, MANAGER, Phase, SparkBatch, SparkBatchSpec, validation,
 };
 use crate::credentials::{Credentials, random};
 use crate::spark::app_name_label;
@@ -84,7 +82,7 @@ impl ClusterClient {
         }
         let refused = |error: &dyn std::fmt::Display| ClientError::Refused(error.to_string());
         let credentials = Credentials::take(&mut spec, &Redaction::default()).map_err(|error| refused(&error))?;
-        let name = new_name(called).ok_or_else(|| refused(&"no random numbers are to be had"))?;
+        let name = new_name(called).ok_or_else(|| refused(&"the operating system's random number generator failed"))?;
         let batch = SparkBatch::new(&name, spec);
         let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
         let stored = match self.batches.create(&params, &batch).await {
@@ -111,7 +109,7 @@ impl ClusterClient {
                 let params = only_of(batch.metadata.uid.as_deref().unwrap_or_default());
                 let left = match self.batches.delete(&name, &params).await {
                     Ok(_) => String::new(),
-                    Err(_) => format!("; the batch '{name}' waits for it in vain: delete it"),
+                    Err(_) => format!("; batch '{name}' was created but cannot start without it: delete it"),
                 };
                 let cause = self.failed(&error);
                 Err(ClientError::Refused(format!("the Secret for the credentials in conf: {cause}{left}")))
@@ -197,58 +195,6 @@ impl ClusterClient {
         patched.map(|_| Killed::Cancelled).map_err(|error| self.failed(&error))
     }
 
-    pub(super) async fn log(
-        &self,
-        asked: &str,
-        options: LogOptions,
-        out: &mut (dyn io::Write + Send),
-    ) -> Result<(), ClientError> {
-        let name = self.find(asked).await?.name_any();
-        let mut read: Option<String> = None;
-        loop {
-            let batch = self.batches.get_opt(&name).await.map_err(|error| self.failed(&error))?;
-            let batch = batch.ok_or_else(|| ClientError::NotFound(asked.to_owned()))?;
-            let is_final = batch.phase().is_final();
-            if let Some(pod) = driver_pod(&batch).filter(|pod| read.as_ref() != Some(pod))
-                && self.log_of(&pod, options, out).await?
-            {
-                read = Some(pod);
-            } else if is_final || !options.follow {
-                if read.is_none() {
-                    self.tell(&batch, out)?;
-                }
-                return Ok(());
-            } else {
-                tokio::time::sleep(LOOK_EVERY).await;
-            }
-        }
-    }
-
-    /// Writes what a driver's container has written; false if there is nothing to read yet, or not any more.
-    async fn log_of(
-        &self,
-        pod: &str,
-        options: LogOptions,
-        out: &mut (dyn io::Write + Send),
-    ) -> Result<bool, ClientError> {
-        let params = LogParams {
-            container: Some(DRIVER_CONTAINER.to_owned()),
-            follow: options.follow,
-            tail_lines: options.tail.map(i64::from),
-            ..LogParams::default()
-        };
-        let mut lines = match self.pods.log_stream(pod, &params).await {
-            Ok(stream) => stream.lines(),
-            Err(Error::Api(status)) if matches!(status.code, 400 | 404) => return Ok(false),
-            Err(error) => return Err(self.failed(&error)),
-        };
-        while let Some(line) = lines.try_next().await.map_err(|error| ClientError::Unavailable(error.to_string()))? {
-            writeln!(out, "{line}")?;
-            out.flush()?;
-        }
-        Ok(true)
-    }
-
     pub(super) async fn ui(&self, asked: &str, port: u16) -> Result<UiForward, ClientError> {
         let batch = self.find(asked).await?;
         let ui = DriverUi::of(&batch).ok_or_else(|| {
@@ -266,14 +212,6 @@ impl ClusterClient {
         ui.reach(&self.pods).await.map_err(|error| self.failed(&error))?;
         let forward = UiForward::listen(self.batches.clone(), self.pods.clone(), &batch, ui, port).await;
         forward.map_err(|error| ClientError::Refused(format!("--port {port}: {error}")))
-    }
-
-    /// Says in place of a log why there is none.
-    fn tell(&self, batch: &SparkBatch, out: &mut (dyn io::Write + Send)) -> Result<(), ClientError> {
-        let batch = self.batch_of(batch);
-        let reason = batch.reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
-        let message = batch.message.map(|message| format!(": {message}")).unwrap_or_default();
-        Ok(writeln!(out, "no log of a driver: the batch is {}{reason}{message}", batch.phase)?)
     }
 
     fn failed(&self, error: &Error) -> ClientError {

@@ -142,7 +142,7 @@ impl LivyClient {
         asked: &str,
     ) -> Result<T, ClientError> {
         let body = self.send(method, path, body, asked).await?;
-        let text = "answers with what is no answer of Livy's; give the URL of a Livy, without what is behind it";
+        let text = "did not answer like a Livy server; give its base URL, such as https://livy.example.com";
         serde_json::from_slice(&body).map_err(|_| ClientError::Refused(format!("{} {text}", self.collection)))
     }
 

@@ -21,13 +21,14 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Pod, Secret};
-use kube::api::{DeleteParams, ListParams, PartialObjectMeta, PostParams, Preconditions};
+use kube::api::{DeleteParams, ListParams, PartialObjectMeta, PostParams};
 use kube::core::DynamicObject;
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::error::{During as _, Error, api_status, ignore_absent};
+use crate::api::calls::only_of;
 use crate::api::{LABEL_SPARK_APP_SELECTOR, LABEL_SPARK_ROLE, ROLE_EXECUTOR, SparkBatch};
 use crate::lease::Leadership;
 use crate::observe::{DriverFacts, driver_facts};
@@ -218,12 +219,6 @@ impl<'a> Objects<'a> {
         let deleted = self.pods.delete_collection(&DeleteParams::background(), &params).await;
         deleted.map(|_| ()).during("delete the executors")
     }
-}
-
-/// A deletion in the background of nothing but the object with this uid.
-pub(super) fn only_of(uid: &str) -> DeleteParams {
-    let preconditions = Preconditions { uid: Some(uid.to_owned()), ..Preconditions::default() };
-    DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() }
 }
 
 fn is_owned_by(object: &impl Resource, uid: &str) -> bool {

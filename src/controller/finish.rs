@@ -7,10 +7,11 @@ use jiff::{SignedDuration, Timestamp};
 use kube::runtime::controller::Action;
 use kube::{Api, ResourceExt as _};
 
-use super::apply::{Started, only_of};
+use super::apply::Started;
 use super::error::{During as _, Error, ignore_absent};
 use super::retry::delete_secrets;
 use super::step::Step;
+use crate::api::calls::only_of;
 use crate::api::{Phase, PodRetention, SparkBatch, SparkBatchStatus};
 use crate::observe::DriverFacts;
 use crate::spark::app_id;

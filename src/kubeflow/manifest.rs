@@ -3,10 +3,12 @@
 use serde_json::{Map, Value, json};
 
 use super::text;
+use crate::api::conf_policy::canonical_key;
 use crate::api::validation::Problem;
 
 /// What to do about fields that have no counterpart, by the beginning of their path.
 const HINTS: &[(&str, &str)] = &[
+    ("batchSchedulerOptions", "it is for the batchScheduler volcano, and its queue for yunikorn too"),
     ("driver.kubernetesMaster", "the operator knows its cluster"),
     ("driver.lifecycle", "write it into driver.podTemplate, for the container spark-kubernetes-driver"),
     ("driver.podName", "the operator names the pod; status.driver.podName tells"),
@@ -44,8 +46,33 @@ impl Manifest {
         at.as_object_mut()?.remove(field).filter(|value| !value.is_null())
     }
 
+    /// Takes out a list. What stands there and is none is told.
+    pub(super) fn take_list(&mut self, path: &str) -> Option<Vec<Value>> {
+        match self.take(path)? {
+            Value::Array(list) => Some(list),
+            _ => self.mistaken(path, "list"),
+        }
+    }
+
+    /// Takes out a map. What stands there and is none is told.
+    pub(super) fn take_map(&mut self, path: &str) -> Option<Map<String, Value>> {
+        match self.take(path)? {
+            Value::Object(map) => Some(map),
+            _ => self.mistaken(path, "map"),
+        }
+    }
+
+    fn mistaken<T>(&mut self, path: &str, kind: &str) -> Option<T> {
+        self.note(path, format!("must be a {kind}, and is left out"));
+        None
+    }
+
     /// Puts `value` at `path` of the new spec.
     pub(super) fn set(&mut self, path: &str, value: Value) {
+        *self.slot(path) = value;
+    }
+
+    fn slot(&mut self, path: &str) -> &mut Value {
         let mut at = &mut self.spec;
         for part in path.split('.') {
             if !at.is_object() {
@@ -53,13 +80,23 @@ impl Manifest {
             }
             at = &mut at[part];
         }
-        *at = value;
+        at
     }
 
     /// Moves what stands at `from` to `to` of the new spec.
     pub(super) fn copy(&mut self, from: &str, to: &str) {
         if let Some(value) = self.take(from) {
-            self.set(to, value);
+            self.put(from, to, value);
+        }
+    }
+
+    /// Puts what stood at `from` at `to` of the new spec: beside what another field has put there, and over it, which
+    /// is told.
+    pub(super) fn put(&mut self, from: &str, to: &str, value: Value) {
+        let mut replaced = Vec::new();
+        merge(self.slot(to), value, to, &mut replaced);
+        for path in replaced {
+            self.note(from, format!("goes before what another field says of {path}"));
         }
     }
 
@@ -73,14 +110,31 @@ impl Manifest {
         }
     }
 
-    /// Sets a key of conf, unless sparkConf has it already.
-    pub(super) fn conf(&mut self, key: &str, value: &Value) {
-        if !self.spec["conf"].is_object() {
-            self.spec["conf"] = json!({});
+    /// Sets a key of conf as `field` says, whatever sparkConf says: kubeflow gives spark-submit the properties of its
+    /// fields after those of sparkConf, and the last one counts.
+    pub(super) fn conf(&mut self, field: &str, key: &str, value: &Value) {
+        let value = Value::String(text(value));
+        if self.take_conf(key).is_some_and(|before| before != value) {
+            self.note(field, format!("goes before sparkConf's {key}, as with kubeflow"));
         }
-        if self.spec["conf"][key].is_null() {
-            self.spec["conf"][key] = Value::String(text(value));
+        self.slot("conf")[key] = value;
+    }
+
+    /// Takes a key out of conf again, under its old names too.
+    pub(super) fn take_conf(&mut self, key: &str) -> Option<Value> {
+        let conf = self.spec.get_mut("conf")?.as_object_mut()?;
+        let names: Vec<_> = conf.keys().filter(|name| canonical_key(name) == key).cloned().collect();
+        names.iter().filter_map(|name| conf.remove(name)).last()
+    }
+
+    /// Whether sparkConf has a key whose field kubeflow gives spark-submit before it, so that the key counts. It is told
+    /// of the field.
+    pub(super) fn yields_to_conf(&mut self, field: &str, key: &str) -> bool {
+        let yields = self.spec["conf"].get(key).is_some();
+        if yields {
+            self.note(field, format!("sparkConf's {key} goes before it, as with kubeflow"));
         }
+        yields
     }
 
     pub(super) fn note(&mut self, field: &str, text: impl Into<String>) {
@@ -104,6 +158,23 @@ impl Manifest {
             }
         }
         (self.spec, self.notes)
+    }
+}
+
+/// Puts `value` over `at`, map by map, and notes the paths at which something else stood.
+fn merge(at: &mut Value, value: Value, path: &str, replaced: &mut Vec<String>) {
+    match (at, value) {
+        (Value::Object(at), Value::Object(fields)) => {
+            for (key, value) in fields {
+                merge(at.entry(&key).or_insert(Value::Null), value, &format!("{path}.{key}"), replaced);
+            }
+        }
+        (at, value) => {
+            if !at.is_null() && *at != value {
+                replaced.push(path.to_owned());
+            }
+            *at = value;
+        }
     }
 }
 

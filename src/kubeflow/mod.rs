@@ -5,12 +5,19 @@
 
 mod manifest;
 mod pods;
+mod scheduling;
 
 use serde_json::{Map, Value, json};
 
 use self::manifest::Manifest;
 use crate::api::validation::{self, Problem};
 use crate::api::{GROUP, KIND, SparkBatchSpec, VERSION};
+
+/// What of the metadata is the resource's own, whichever it is.
+const KEPT_METADATA: &[&str] = &["name", "generateName", "namespace", "labels", "annotations"];
+/// What the API server writes into the metadata.
+const SERVERS_METADATA: &[&str] =
+    &["creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid"];
 
 /// What became of a manifest.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,16 +44,14 @@ pub fn convert(manifest: &Value) -> Result<Conversion, String> {
         );
     }
     if kind != "SparkApplication" || manifest["apiVersion"] != "sparkoperator.k8s.io/v1beta2" {
-        return Err("is no SparkApplication of sparkoperator.k8s.io/v1beta2".to_owned());
+        return Err("is not a SparkApplication of sparkoperator.k8s.io/v1beta2".to_owned());
     }
-    let mut metadata = Map::new();
-    for field in ["name", "namespace", "labels", "annotations"] {
-        metadata.extend(manifest["metadata"].get(field).map(|value| (field.to_owned(), value.clone())));
-    }
+    let given = manifest["metadata"].clone();
     let mut manifest = Manifest::new(manifest["spec"].clone());
-    application(&mut manifest);
+    let metadata = metadata(&given, &mut manifest);
     configuration(&mut manifest);
-    scheduling(&mut manifest);
+    application(&mut manifest);
+    scheduling::scheduling(&mut manifest);
     life(&mut manifest);
     pods::driver_and_executor(&mut manifest);
     let (spec, notes) = manifest.end();
@@ -56,6 +61,24 @@ pub fn convert(manifest: &Value) -> Result<Conversion, String> {
     };
     let batch = json!({ "apiVersion": format!("{GROUP}/{VERSION}"), "kind": KIND, "metadata": metadata, "spec": spec });
     Ok(Conversion { batch, notes, problems })
+}
+
+/// The metadata of the batch. Its labels are the pods', too, as with kubeflow.
+fn metadata(given: &Value, manifest: &mut Manifest) -> Map<String, Value> {
+    let mut metadata = Map::new();
+    for (field, value) in given.as_object().unwrap_or(&Map::new()) {
+        if KEPT_METADATA.contains(&field.as_str()) {
+            metadata.insert(field.clone(), value.clone());
+        } else if !SERVERS_METADATA.contains(&field.as_str()) {
+            manifest.note(&format!("metadata.{field}"), "has no counterpart");
+        }
+    }
+    if let Some(labels) = metadata.get("labels").filter(|labels| labels.is_object()) {
+        for role in pods::ROLES {
+            manifest.put("metadata.labels", &format!("{role}.labels"), labels.clone());
+        }
+    }
+    metadata
 }
 
 fn application(manifest: &mut Manifest) {
@@ -71,8 +94,6 @@ fn application(manifest: &mut Manifest) {
         ("mainClass", "className"),
         ("arguments", "args"),
         ("proxyUser", "proxyUser"),
-        ("image", "image"),
-        ("imagePullPolicy", "imagePullPolicy"),
         ("volumes", "volumes"),
         ("suspend", "suspend"),
         ("timeToLiveSeconds", "ttlSecondsAfterFinished"),
@@ -83,17 +104,36 @@ fn application(manifest: &mut Manifest) {
     for list in ["jars", "pyFiles", "files", "archives", "packages", "excludePackages", "repositories"] {
         manifest.copy(&format!("deps.{list}"), list);
     }
-    if let Some(Value::Array(secrets)) = manifest.take("imagePullSecrets") {
+    image(manifest);
+}
+
+/// Kubeflow: `imageOption`, whose image is given again as each role's, after sparkConf.
+fn image(manifest: &mut Manifest) {
+    if let Some(image) = manifest.take("image") {
+        let of_roles = pods::ROLES.map(|role| format!("spark.kubernetes.{role}.container.image"));
+        for key in of_roles {
+            if manifest.take_conf(&key).is_some() {
+                manifest.note("image", format!("goes before sparkConf's {key}, as with kubeflow"));
+            }
+        }
+        manifest.set("image", image);
+    }
+    if let Some(policy) = manifest.take("imagePullPolicy")
+        && !manifest.yields_to_conf("imagePullPolicy", "spark.kubernetes.container.image.pullPolicy")
+    {
+        manifest.set("imagePullPolicy", policy);
+    }
+    if let Some(secrets) = manifest.take_list("imagePullSecrets")
+        && !manifest.yields_to_conf("imagePullSecrets", "spark.kubernetes.container.image.pullSecrets")
+    {
         manifest.set("imagePullSecrets", secrets.into_iter().map(|name| json!({ "name": name })).collect());
     }
 }
 
 fn configuration(manifest: &mut Manifest) {
     for (field, prefix) in [("sparkConf", ""), ("hadoopConf", "spark.hadoop.")] {
-        if let Some(Value::Object(conf)) = manifest.take(field) {
-            for (key, value) in conf {
-                manifest.conf(&format!("{prefix}{key}"), &value);
-            }
+        for (key, value) in manifest.take_map(field).unwrap_or_default() {
+            manifest.conf(&format!("{field}.{key}"), &format!("{prefix}{key}"), &value);
         }
     }
     for (field, to) in [("sparkConfigMap", "sparkConfFrom"), ("hadoopConfigMap", "hadoopConfFrom")] {
@@ -101,24 +141,40 @@ fn configuration(manifest: &mut Manifest) {
             manifest.set(to, json!({ "name": name }));
         }
     }
-    if let Some(factor) = manifest.take("memoryOverheadFactor") {
-        manifest.conf("spark.kubernetes.memoryOverheadFactor", &factor);
+    let factor_key = "spark.kubernetes.memoryOverheadFactor";
+    if let Some(factor) = manifest.take("memoryOverheadFactor")
+        && !manifest.yields_to_conf("memoryOverheadFactor", factor_key)
+    {
+        manifest.conf("memoryOverheadFactor", factor_key, &factor);
     }
     for field in ["enabled", "initialExecutors", "minExecutors", "maxExecutors", "shuffleTrackingEnabled"] {
         let path = format!("dynamicAllocation.{field}");
         manifest.copy(&path, &path);
     }
-    if let Some(millis) = manifest.take("dynamicAllocation.shuffleTrackingTimeout") {
+    let timeout = "dynamicAllocation.shuffleTrackingTimeout";
+    if let Some(millis) = manifest.take(timeout) {
         let millis = Value::String(format!("{}ms", text(&millis)));
-        manifest.conf("spark.dynamicAllocation.shuffleTracking.timeout", &millis);
+        manifest.conf(timeout, "spark.dynamicAllocation.shuffleTracking.timeout", &millis);
     }
     monitoring(manifest);
 }
 
 fn monitoring(manifest: &mut Manifest) {
-    manifest.take("monitoring.exposeDriverMetrics");
-    manifest.take("monitoring.exposeExecutorMetrics");
-    let Some(jar) = manifest.take("monitoring.prometheus.jmxExporterJar") else { return };
+    let jar = manifest.take("monitoring.prometheus.jmxExporterJar");
+    for field in ["monitoring.exposeDriverMetrics", "monitoring.exposeExecutorMetrics"] {
+        match (manifest.take(field), &jar) {
+            (Some(Value::Bool(false)), Some(_)) => {
+                manifest.note(field, "false: the exporter serves the metrics of driver and executors alike");
+            }
+            (Some(Value::Bool(true)), None) => {
+                let text = "true: there is no exporter without prometheus.jmxExporterJar; monitoring.prometheusServlet \
+                            of a SparkBatch has Spark serve them";
+                manifest.note(field, text);
+            }
+            _ => {}
+        }
+    }
+    let Some(jar) = jar else { return };
     let file = manifest.take("monitoring.prometheus.configFile");
     let file = file.unwrap_or_else(|| {
         let text = "the operator brings no configuration for the exporter: put yours into a ConfigMap as \
@@ -128,30 +184,6 @@ fn monitoring(manifest: &mut Manifest) {
     });
     manifest.set("monitoring.jmxExporter", json!({ "jar": jar, "configFile": file }));
     manifest.copy("monitoring.prometheus.port", "monitoring.jmxExporter.port");
-}
-
-fn scheduling(manifest: &mut Manifest) {
-    let scheduler = manifest.take("batchScheduler");
-    let queue = manifest.take("batchSchedulerOptions.queue").unwrap_or_else(|| json!("default"));
-    match scheduler.as_ref().and_then(Value::as_str) {
-        Some("volcano") => {
-            manifest.set("scheduling.volcanoQueue", queue);
-            manifest.copy("batchSchedulerOptions.resources", "scheduling.volcanoMinResources");
-        }
-        Some("yunikorn") => manifest.set("scheduling.yunikornQueue", queue),
-        Some(other) => manifest.set("scheduling.schedulerName", json!(other)),
-        None => {}
-    }
-    if let Some(class) = manifest.take("batchSchedulerOptions.priorityClassName") {
-        for role in ["driver", "executor"] {
-            manifest.set(&format!("{role}.priorityClassName"), class.clone());
-        }
-    }
-    if let Some(selector) = manifest.take("nodeSelector") {
-        for role in ["driver", "executor"] {
-            manifest.set(&format!("{role}.nodeSelector"), selector.clone());
-        }
-    }
 }
 
 /// Kubeflow: `RestartPolicy`, whose pauses grow by themselves; here they are doubled.
@@ -168,9 +200,11 @@ fn life(manifest: &mut Manifest) {
         ("onFailureRetryInterval", "backoffSeconds"),
     ];
     for (from, to) in fields {
-        let value = manifest.take(&format!("restartPolicy.{from}"));
-        if let Some(value) = value.filter(|_| !is_never) {
-            manifest.set(&format!("retry.{to}"), value);
+        let field = format!("restartPolicy.{from}");
+        match manifest.take(&field) {
+            Some(_) if is_never => manifest.note(&field, "has no effect with restartPolicy.type: Never"),
+            Some(value) => manifest.set(&format!("retry.{to}"), value),
+            None => {}
         }
     }
 }
@@ -179,3 +213,6 @@ fn life(manifest: &mut Manifest) {
 fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
+
+#[cfg(test)]
+mod tests;

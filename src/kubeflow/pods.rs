@@ -3,15 +3,19 @@
 use serde_json::{Value, json};
 
 use super::manifest::Manifest;
+use super::text;
+
+/// Whose pods there are.
+pub(super) const ROLES: [&str; 2] = ["driver", "executor"];
 
 /// Kubeflow: `DriverSpec`, `ExecutorSpec`.
 pub(super) fn driver_and_executor(manifest: &mut Manifest) {
     manifest.copy("driver.serviceAccount", "serviceAccountName");
     manifest.copy("executor.instances", "numExecutors");
     if let Some(delete) = manifest.take("executor.deleteOnTermination") {
-        manifest.conf("spark.kubernetes.executor.deleteOnTermination", &delete);
+        manifest.conf("executor.deleteOnTermination", "spark.kubernetes.executor.deleteOnTermination", &delete);
     }
-    for role in ["driver", "executor"] {
+    for role in ROLES {
         size(manifest, role);
         environment(manifest, role);
         mounts(manifest, role);
@@ -30,28 +34,32 @@ fn size(manifest: &mut Manifest, role: &str) {
         ("image", format!("spark.kubernetes.{role}.container.image")),
     ];
     for (field, key) in keys {
-        if let Some(value) = manifest.take(&format!("{role}.{field}")) {
-            manifest.conf(&key, &value);
+        let field = format!("{role}.{field}");
+        if let Some(value) = manifest.take(&field) {
+            manifest.conf(&field, &key, &value);
         }
     }
-    if let (Some(Value::String(name)), Some(quantity)) =
-        (manifest.take(&format!("{role}.gpu.name")), manifest.take(&format!("{role}.gpu.quantity")))
-    {
-        manifest.set(&format!("{role}.resources"), json!({ "limits": { name: quantity.to_string() } }));
+    gpu(manifest, role);
+}
+
+fn gpu(manifest: &mut Manifest, role: &str) {
+    let parts = ["name", "quantity"].map(|part| manifest.take(&format!("{role}.gpu.{part}")));
+    match parts {
+        [Some(Value::String(name)), Some(quantity)] => {
+            manifest.set(&format!("{role}.resources"), json!({ "limits": { name: text(&quantity) } }));
+        }
+        [None, None] => {}
+        _ => manifest.note(&format!("{role}.gpu"), "is left out: it must have a name and a quantity"),
     }
 }
 
 fn environment(manifest: &mut Manifest, role: &str) {
     let mut env = Vec::new();
-    if let Some(Value::Object(pairs)) = manifest.take(&format!("{role}.envVars")) {
-        env.extend(pairs.into_iter().map(|(name, value)| json!({ "name": name, "value": value })));
-    }
-    if let Some(Value::Object(refs)) = manifest.take(&format!("{role}.envSecretKeyRefs")) {
-        env.extend(refs.into_iter().map(|(name, key)| json!({ "name": name, "valueFrom": { "secretKeyRef": key } })));
-    }
-    if let Some(Value::Array(given)) = manifest.take(&format!("{role}.env")) {
-        env.extend(given);
-    }
+    let pairs = manifest.take_map(&format!("{role}.envVars")).unwrap_or_default();
+    env.extend(pairs.into_iter().map(|(name, value)| json!({ "name": name, "value": value })));
+    let refs = manifest.take_map(&format!("{role}.envSecretKeyRefs")).unwrap_or_default();
+    env.extend(refs.into_iter().map(|(name, key)| json!({ "name": name, "valueFrom": { "secretKeyRef": key } })));
+    env.extend(manifest.take_list(&format!("{role}.env")).unwrap_or_default());
     manifest.push(&format!("{role}.env"), env);
 }
 
@@ -59,21 +67,32 @@ fn environment(manifest: &mut Manifest, role: &str) {
 fn mounts(manifest: &mut Manifest, role: &str) {
     manifest.copy(&format!("{role}.volumeMounts"), &format!("{role}.volumeMounts"));
     for (field, source, key) in [("secrets", "secret", "secretName"), ("configMaps", "configMap", "name")] {
-        let Some(Value::Array(objects)) = manifest.take(&format!("{role}.{field}")) else { continue };
+        let objects = manifest.take_list(&format!("{role}.{field}")).unwrap_or_default();
         for (index, object) in objects.into_iter().enumerate() {
             let volume = format!("{role}-{}-{index}", source.to_lowercase());
             manifest.push("volumes", vec![json!({ "name": volume, source: { key: object["name"] } })]);
             let mount = json!({ "name": volume, "mountPath": object["path"], "readOnly": true });
             manifest.push(&format!("{role}.volumeMounts"), vec![mount]);
-            let variable = match object["secretType"].as_str() {
-                Some("GCPServiceAccount") => "GOOGLE_APPLICATION_CREDENTIALS=<path>/key.json",
-                Some("HadoopDelegationToken") => "HADOOP_TOKEN_FILE_LOCATION=<path>/hadoop.token",
-                _ => continue,
-            };
-            let text = format!("is mounted; set the variable {variable} in {role}.env, which is not set for you");
-            manifest.note(&format!("{role}.{field}[{index}].secretType"), text);
+            if let Some(text) = use_of_secret(&object["secretType"], role) {
+                manifest.note(&format!("{role}.{field}[{index}].secretType"), text);
+            }
         }
     }
+}
+
+/// What kubeflow does with a Secret beside mounting it, and this operator does not.
+fn use_of_secret(kind: &Value, role: &str) -> Option<String> {
+    let variable = match kind.as_str() {
+        None if kind.is_null() => return None,
+        Some("Generic") => return None,
+        Some("GCPServiceAccount") => "GOOGLE_APPLICATION_CREDENTIALS=<path>/key.json",
+        Some("HadoopDelegationToken") => "HADOOP_TOKEN_FILE_LOCATION=<path>/hadoop.token",
+        Some("KerberosKeytab") => {
+            return Some("is mounted; no Kerberos login is done for a batch: log in from the application".to_owned());
+        }
+        _ => return Some(format!("{}: is mounted as any other; nothing more is done with it", text(kind))),
+    };
+    Some(format!("is mounted; set the variable {variable} in {role}.env, which is not set for you"))
 }
 
 fn shape(manifest: &mut Manifest, role: &str) {
@@ -91,7 +110,6 @@ fn shape(manifest: &mut Manifest, role: &str) {
         let path = format!("{role}.{field}");
         manifest.copy(&path, &path);
     }
-    manifest.copy(&format!("{role}.schedulerName"), "scheduling.schedulerName");
     manifest.copy(&format!("{role}.template"), &format!("{role}.podTemplate"));
     let of_pod = [
         ("dnsConfig", "dnsConfig"),
@@ -105,8 +123,7 @@ fn shape(manifest: &mut Manifest, role: &str) {
         manifest.copy(&format!("{role}.{from}"), &format!("{role}.podTemplate.spec.{to}"));
     }
     for (from, to) in [("sidecars", "containers"), ("initContainers", "initContainers")] {
-        if let Some(Value::Array(containers)) = manifest.take(&format!("{role}.{from}")) {
-            manifest.push(&format!("{role}.podTemplate.spec.{to}"), containers);
-        }
+        let containers = manifest.take_list(&format!("{role}.{from}")).unwrap_or_default();
+        manifest.push(&format!("{role}.podTemplate.spec.{to}"), containers);
     }
 }

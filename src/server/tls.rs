@@ -1,7 +1,7 @@
 //! TLS, with a certificate that may change while the server runs.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -17,6 +17,8 @@ use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::{self, InconsistentKeys, ServerConfig};
 use tokio_rustls::{Accept, TlsAcceptor};
 use tracing::{info, warn};
+
+use crate::bounded::read_bounded;
 
 /// How often the files are read again. Kubernetes itself takes up to a minute to show a new Secret in a pod.
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -180,9 +182,8 @@ fn read_pair(files: &TlsFiles) -> Result<Pair, TlsError> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(MAX_FILE).read_to_end(&mut bytes));
-    read.map(|_| bytes).map_err(|source| TlsError::Read { path: path.to_owned(), source })
+    let read = File::open(path).and_then(|file| read_bounded(file, MAX_FILE));
+    read.map_err(|source| TlsError::Read { path: path.to_owned(), source })
 }
 
 impl Pair {

@@ -271,6 +271,14 @@ async fn what_cannot_be_served_is_told_once_and_the_certificate_of_before_stays(
     running.connect(&good.root, &[&TLS13]).await.ask().await;
 }
 
+#[test]
+fn a_file_that_is_too_long_is_refused_and_not_cut() {
+    let (folder, good) = (Folder::new(), pair());
+    folder.put(&format!("{}{}", good.certificate, "#".repeat(1024 * 1024)), &good.key);
+    let error = Tls::open(folder.files()).err().unwrap().to_string();
+    assert!(error.contains("tls.crt") && error.contains("is larger than 1048576 bytes"), "{error}");
+}
+
 #[tokio::test]
 async fn files_that_go_are_told_once_and_served_when_they_come_back() {
     let (folder, before, after) = (Folder::new(), pair(), pair());

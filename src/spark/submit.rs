@@ -80,9 +80,12 @@ pub struct SubmitOptions {
     /// Executors to launch
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub num_executors: Option<String>,
-    /// Refused: standalone clusters have it. Use --num-executors and --executor-cores
+    /// Cores of all executors (spark.cores.max), which Kubernetes ignores. Use --num-executors and --executor-cores
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub total_executor_cores: Option<String>,
+    /// Refused: a batch's driver is no client of Spark Connect
+    #[arg(long, value_name = "URL", allow_hyphen_values = true)]
+    pub remote: Option<String>,
     /// Queue of the application (spark.yarn.queue)
     #[arg(long, allow_hyphen_values = true)]
     pub queue: Option<String>,
@@ -152,12 +155,13 @@ impl SubmitOptions {
         place(master.as_deref(), mode.as_deref(), &mut problems, &mut warnings);
         self.refuse(&mut problems);
         self.pass_over(&mut warnings);
-        let for_driver = [
+        let by_flags = [
             ("spark.driver.extraJavaOptions", &self.driver_java_options),
             ("spark.driver.extraLibraryPath", &self.driver_library_path),
             ("spark.driver.extraClassPath", &self.driver_class_path),
+            ("spark.cores.max", &self.total_executor_cores),
         ];
-        for (key, value) in for_driver {
+        for (key, value) in by_flags {
             conf.extend(value.clone().map(|value| (key.to_owned(), value)));
         }
         let (file, args) =
@@ -199,9 +203,9 @@ impl SubmitOptions {
     fn refuse(&self, problems: &mut Vec<String>) {
         let refused = [
             (
-                self.total_executor_cores.is_some(),
-                "--total-executor-cores: is for standalone clusters; write --num-executors N and --executor-cores N, \
-                 whose product it is",
+                self.remote.is_some(),
+                "--remote: a batch has a driver of its own, and is no client of Spark Connect; leave it out, or give \
+                 the URL to the application as an argument",
             ),
             (
                 self.principal.is_some() || self.keytab.is_some(),
@@ -214,6 +218,11 @@ impl SubmitOptions {
 
     fn pass_over(&self, warnings: &mut Vec<String>) {
         let passed_over = [
+            (
+                self.total_executor_cores.is_some(),
+                "--total-executor-cores: sets spark.cores.max, which Kubernetes ignores; write --num-executors N and \
+                 --executor-cores N, whose product it is",
+            ),
             (
                 self.supervise,
                 "--supervise: is for standalone clusters and passed over; 'retry' of a SparkBatch runs one again that \

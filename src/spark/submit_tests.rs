@@ -69,7 +69,7 @@ fn a_command_line_is_a_batch(#[case] line: &[&str], #[case] expected: Value) {
 #[case(&["--deploy-mode", "client", "/a.py"], "--deploy-mode cluster")]
 #[case(&["--deploy-mode=client", "/a.py"], "--deploy-mode cluster")]
 #[case(&["--master", "yarn-client", "/a.py"], "--deploy-mode cluster")]
-#[case(&["--total-executor-cores", "100", "/a.py"], "--num-executors")]
+#[case(&["--remote", "sc://h:15002", "/a.py"], "Spark Connect")]
 #[case(&["--keytab", "/k", "/a.py"], "Kerberos")]
 #[case(&["--driver-cores", "two", "/a.py"], "--driver-cores: 'two'")]
 #[case(&["--conf", "spark.password", "/a.py"], "key=value")]
@@ -89,6 +89,14 @@ fn what_has_no_effect_is_told(#[case] line: &[&str], #[case] part: &str) {
     let submission = submission_over(line, &[]).unwrap();
     assert!(submission.warnings.concat().contains(part), "{:?}", submission.warnings);
     assert_eq!(submission.spec, SparkBatchSpec { file: "/a.py".into(), ..SparkBatchSpec::default() });
+}
+
+/// Spark: `SparkSubmit.prepareSubmitEnvironment` (`OptionAssigner(args.totalExecutorCores, STANDALONE | KUBERNETES)`).
+#[test]
+fn the_cores_of_all_executors_are_accepted_as_spark_submit_does_with_a_warning() {
+    let submission = submission_over(&["--total-executor-cores", "100", "/a.py"], &[]).unwrap();
+    assert_eq!(submission.spec.conf["spark.cores.max"], "100");
+    assert!(submission.warnings.concat().contains("--num-executors"), "{:?}", submission.warnings);
 }
 
 #[test]
@@ -115,7 +123,7 @@ fn flags_go_before_conf_and_conf_before_the_file() {
 
 #[test]
 fn every_problem_is_told_at_once() {
-    let line = ["--master", "local[2]", "--deploy-mode", "client", "--total-executor-cores", "1", "/a.py"];
+    let line = ["--master", "local[2]", "--deploy-mode", "client", "--remote", "sc://h", "/a.py"];
     assert_eq!(submission_over(&line, &[]).unwrap_err().len(), 3);
 }
 

@@ -84,16 +84,16 @@ fn settings(variable: impl Fn(&str) -> Option<String>) -> Result<Option<Settings
     match variable("OTEL_TRACES_EXPORTER").as_deref() {
         None | Some("otlp") => {}
         Some("none") => return Ok(None),
-        Some(_) => return Err("OTEL_TRACES_EXPORTER: is 'otlp' or 'none'".to_owned()),
+        Some(_) => return Err("OTEL_TRACES_EXPORTER: must be 'otlp' or 'none'".to_owned()),
     }
     if let Some((name, _)) = either("PROTOCOL").filter(|(_, protocol)| protocol != "http/protobuf") {
-        return Err(format!("{name}: is 'http/protobuf' alone, which collectors take at port 4318"));
+        return Err(format!("{name}: must be 'http/protobuf', which collectors take at port 4318"));
     }
     if variable("OTEL_TRACES_SAMPLER").is_some_and(|sampler| !SAMPLERS.contains(&sampler.as_str())) {
-        return Err(format!("OTEL_TRACES_SAMPLER: is one of {}", SAMPLERS.join(", ")));
+        return Err(format!("OTEL_TRACES_SAMPLER: must be one of {}", SAMPLERS.join(", ")));
     }
     let timeout = either("TIMEOUT").map(|(name, millis)| {
-        millis.parse().map(Duration::from_millis).map_err(|_| format!("{name}: is a number of milliseconds"))
+        millis.parse().map(Duration::from_millis).map_err(|_| format!("{name}: must be a number of milliseconds"))
     });
     let attributes = variable("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default();
     let names_service = |pair: &str| pair.trim().starts_with("service.name=");

@@ -110,7 +110,15 @@ async fn a_log_is_followed_to_the_end_of_its_batch(#[case] way: Way) {
     assert_eq!(next().await.as_deref(), Some("one"));
     world.api.append_log(NAMESPACE, "etl-driver", "spark-kubernetes-driver", "two\n");
     assert_eq!(next().await.as_deref(), Some("two"));
+    // As when the API server is restarted.
+    world.api.break_follows();
+    world.api.append_log(NAMESPACE, "etl-driver", "spark-kubernetes-driver", "three\n");
+    assert_eq!(next().await.as_deref(), Some("three"));
+    // It ends, and nobody says that the driver has: as of an idle connection that is cut.
     world.api.set_driver_terminated(NAMESPACE, "etl-driver", 0, "Completed");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    world.api.append_log(NAMESPACE, "etl-driver", "spark-kubernetes-driver", "four\n");
+    assert_eq!(next().await.as_deref(), Some("four"));
     world.api.update("sparkbatches", NAMESPACE, "etl", |batch| batch["status"]["phase"] = json!("Succeeded"));
     assert_eq!(next().await, None);
     assert_eq!(done(child).await.code, 0);
@@ -165,6 +173,97 @@ async fn a_wait_that_is_interrupted_leaves_the_batch_running() {
     let name = world.batches()[0]["metadata"]["name"].as_str().unwrap().to_owned();
     assert!(done.err.contains(&format!("sparkbatch logs -f {name} --namespace spark")), "{}", done.err);
     assert!(world.batches()[0]["spec"]["cancel"].is_null());
+}
+
+#[rstest]
+#[case(Way::Kubeconfig, "-TERM", 143)]
+#[case(Way::Kubeconfig, "-INT", 130)]
+#[case(Way::Livy, "-TERM", 143)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wait_that_cancels_on_exit_takes_its_batch_along(#[case] way: Way, #[case] signal: &str, #[case] code: i32) {
+    let world = World::new().await;
+    let child = world.command(way, ["submit", "--wait", "--cancel-on-exit", "/a.py"]).spawn().unwrap();
+    world.api.until("the batch", |api| !api.list("sparkbatches", NAMESPACE).is_empty()).await;
+    // Not before the answer: the batch of a request that is not answered yet is killed once it is.
+    let pid = child.id().unwrap().to_string();
+    assert!(Command::new("kill").args([signal, &pid]).status().await.unwrap().success());
+    let done = done(child).await;
+    assert_eq!(done.code, code, "{}{}", done.out, done.err);
+    assert!(done.err.contains("is being killed"), "{}", done.err);
+    let left = world.batches();
+    assert!(
+        left.iter().all(|batch| batch["spec"]["cancel"] == true) && left.len() == usize::from(way == Way::Kubeconfig)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wait_that_is_terminated_leaves_the_batch_running_unless_it_is_to_cancel() {
+    let world = World::new().await;
+    let child = world.command(Way::Kubeconfig, ["submit", "--wait", "/a.py"]).spawn().unwrap();
+    world.api.until("the batch", |api| !api.list("sparkbatches", NAMESPACE).is_empty()).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let pid = child.id().unwrap().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
+    let done = done(child).await;
+    assert_eq!(done.code, 143, "{}{}", done.out, done.err);
+    assert!(done.err.contains("The batch goes on") && world.batches()[0]["spec"]["cancel"].is_null(), "{}", done.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_driver_pod_names_its_batch_and_its_namespace_by_kubeconfig() {
+    let world = World::new().await;
+    world.insert_running("etl", 7, "one\n");
+    world.caught_up().await;
+    let mut command = world.command(Way::Kubeconfig, ["submit", "--status", "spark:etl-driver", "-o", "name"]);
+    let elsewhere = std::fs::read_to_string(world.folder.join("kubeconfig")).unwrap();
+    std::fs::write(world.folder.join("other"), elsewhere.replace(r#""namespace":"spark""#, r#""namespace":"other""#))
+        .unwrap();
+    let done = done(command.env("KUBECONFIG", world.folder.join("other")).spawn().unwrap()).await;
+    assert_eq!(done.out, "etl\n", "{}", done.err);
+    let by_url = world.run(Way::Livy, ["status", "spark:etl-driver"]).await;
+    assert!(by_url.code == 1 && by_url.err.contains("give the batch's id"), "{}", by_url.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_of_kubectl_completes_its_commands() {
+    let world = World::new().await;
+    let mut command = world.command(Way::Kubeconfig, ["sub"]);
+    let done = done(command.arg0("/usr/bin/kubectl_complete-sparkbatch").spawn().unwrap()).await;
+    assert_eq!((done.code, done.out.as_str()), (0, "submit\n"), "{}", done.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_nobody_reads_ends_quietly() {
+    let folder = env!("CARGO_MANIFEST_DIR");
+    let (manifest, sample) =
+        (format!("{folder}/tests/cli/kubeflow/pi.yaml"), format!("{folder}/deploy/samples/pi.yaml"));
+    let lines: [&[&str]; 5] = [
+        &["crd"],
+        &["openapi"],
+        &["completions", "bash"],
+        &["convert", &manifest],
+        &["render", &sample, "--spark-image", "spark"],
+    ];
+    for line in lines {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sparkbatch"));
+        command.args(line).stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped());
+        let done = done(command.spawn().unwrap()).await;
+        assert!(done.code == 0 && !done.err.contains("panicked"), "{line:?}: {} {}", done.code, done.err);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_too_long_is_refused_and_not_cut() {
+    let world = World::new().await;
+    let long = format!("spark.a x\n#{}", "x".repeat(4 * 1024 * 1024));
+    std::fs::write(world.folder.join("long"), long).unwrap();
+    for line in [&["submit", "--properties-file", "long", "/a.py"][..], &["render", "long"], &["convert", "long"]] {
+        let done = world.run(Way::Kubeconfig, line.iter().copied()).await;
+        assert!(done.code == 1 && done.err.contains("is larger than 4194304 bytes"), "{line:?}: {}", done.err);
+    }
+    assert_eq!(world.batches().len(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,6 +10,7 @@ async fn manifests_of_kubeflow_become_batches_and_a_report() {
         ("python-with-hadoop", 0),
         ("volumes-and-sidecars", 0),
         ("volcano-with-metrics", 0),
+        ("at-odds-with-itself", 0),
         ("relative-file", 1),
         ("scheduled", 1),
     ];

@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 use super::*;
 
 /// The page and the words of each command line.
-fn lines() -> Vec<(String, Vec<String>)> {
+fn lines(text: &str) -> Vec<(String, Vec<String>)> {
     let mut found = Vec::new();
     let mut page = String::new();
-    let text = include_str!("spark-docs.txt").replace("\\\n", " ");
+    let text = text.replace("\\\n", " ");
     for line in text.lines().filter(|line| !line.trim().is_empty()) {
         match line.strip_prefix("# ") {
             Some(source) => source.clone_into(&mut page),
@@ -40,8 +40,8 @@ fn words(line: &str) -> Vec<String> {
     words
 }
 
-/// What a command line came to: what it said, and the batch that it made.
-async fn outcome(way: Way, words: &[String]) -> String {
+/// What a command line came to: its exit code, what it said, and the batch that it made.
+async fn outcome(way: Way, words: &[String]) -> (i32, String) {
     let world = World::new().await;
     world.insert_running("spark-pi-1547948636094", 1, "");
     world.caught_up().await;
@@ -71,18 +71,43 @@ async fn outcome(way: Way, words: &[String]) -> String {
     for line in done.out.lines().chain(done.err.lines()) {
         writeln!(text, "{}", drawn(line)).unwrap();
     }
-    text + &created
+    (done.code, text + &created)
+}
+
+/// What all command lines of a file come to, after a look at each exit code.
+async fn outcomes(way: Way, file: &str, is_accepted: bool) -> String {
+    let mut text = String::new();
+    for (page, words) in lines(file) {
+        let (code, said) = outcome(way, &words).await;
+        assert_eq!(code == 0, is_accepted, "{way:?}: {words:?}: {said}");
+        writeln!(text, "## {page}\n{}\n{said}", words.join(" ")).unwrap();
+    }
+    text
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn command_lines_of_sparks_documentation_run_or_say_what_to_change() {
-    assert!(lines().len() >= 10);
+async fn ten_command_lines_of_sparks_documentation_run_by_both_ways() {
+    let file = include_str!("spark-docs.txt");
+    assert!(lines(file).len() >= 10);
     for way in [Way::Kubeconfig, Way::Livy] {
-        let mut text = String::new();
-        for (page, words) in lines() {
-            writeln!(text, "## {page}\n{}\n{}", words.join(" "), outcome(way, &words).await).unwrap();
-        }
+        let text = outcomes(way, file, true).await;
         insta::assert_snapshot!(format!("spark_docs_by_{way:?}").to_lowercase(), text);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_command_lines_of_sparks_documentation_are_refused_with_what_to_change() {
+    for way in [Way::Kubeconfig, Way::Livy] {
+        let text = outcomes(way, include_str!("spark-docs-refused.txt"), false).await;
+        insta::assert_snapshot!(format!("spark_docs_refused_by_{way:?}").to_lowercase(), text);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn command_lines_that_name_a_driver_pod_work_by_kubeconfig_alone() {
+    for way in [Way::Kubeconfig, Way::Livy] {
+        let text = outcomes(way, include_str!("spark-docs-by-kubeconfig.txt"), way == Way::Kubeconfig).await;
+        insta::assert_snapshot!(format!("spark_docs_of_pods_by_{way:?}").to_lowercase(), text);
     }
 }
 

@@ -13,12 +13,12 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-pub(super) use self::completions::CompletionsArgs;
+pub(super) use self::completions::{CompletionsArgs, candidates};
 use self::output::{Output, Screen};
 use self::submit::SubmitArgs;
 use self::ui::UiArgs;
 use super::Failure;
-use crate::client::{ClientError, ClusterClient, Killed, LivyClient, LogOptions, Target};
+use crate::client::{ClusterClient, Killed, LivyClient, LogOptions, Target};
 
 /// Commands that call a Livy or a cluster.
 #[derive(Debug, Subcommand)]
@@ -64,6 +64,18 @@ impl TargetArgs {
         }
         let cluster = ClusterClient::connect(self.context.as_deref(), namespace).await?;
         Ok(Target::Cluster(Box::new(cluster)))
+    }
+
+    /// Where the batch is that spark-submit's `namespace:driver-pod` names, unless `--namespace` says it.
+    async fn target_of(&self, batch: &str) -> Result<Target, Failure> {
+        let elsewhere = batch.split_once(':').map(|(namespace, _)| namespace);
+        match self.target(None).await? {
+            Target::Cluster(_) if elsewhere.is_some() => self.target(elsewhere).await,
+            Target::Livy(_) if elsewhere.is_some() => {
+                Err(format!("'{batch}': a Livy knows no driver pods; give the batch's id, which 'list' shows").into())
+            }
+            target => Ok(target),
+        }
     }
 
     /// The flags that name the same place, for a command that a message shows.
@@ -133,20 +145,8 @@ impl ClientCommand {
             Self::Kill(args) => kill(&args.target, &args.batch).await,
             Self::Ui(args) => args.run().await,
         };
-        done.map(|()| ExitCode::SUCCESS).or_else(unless_nobody_reads)
+        done.map(|()| ExitCode::SUCCESS)
     }
-}
-
-/// That nobody reads on, as of `| head`, is no failure.
-fn unless_nobody_reads(failure: Failure) -> Result<ExitCode, Failure> {
-    let io = match failure.downcast_ref::<ClientError>() {
-        Some(ClientError::Output(error)) => Some(error),
-        _ => failure.downcast_ref::<std::io::Error>(),
-    };
-    if io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe) {
-        return Ok(ExitCode::SUCCESS);
-    }
-    Err(failure)
 }
 
 impl ListArgs {
@@ -162,13 +162,13 @@ impl ListArgs {
 }
 
 async fn status(target: &TargetArgs, batch: &str, output: Output) -> Result<(), Failure> {
-    let batch = target.target(None).await?.get(batch).await?;
+    let batch = target.target_of(batch).await?.get(batch).await?;
     let text = output::one(&batch, output, &Screen::of_stdout())?;
     Ok(std::io::stdout().write_all(text.as_bytes())?)
 }
 
 async fn kill(target: &TargetArgs, batch: &str) -> Result<(), Failure> {
-    let done = match target.target(None).await?.kill(batch).await? {
+    let done = match target.target_of(batch).await?.kill(batch).await? {
         Killed::Cancelled => "is being killed",
         Killed::Deleted => "killed, and forgotten by its Livy",
         Killed::HadEnded => "had ended before",
@@ -179,6 +179,6 @@ async fn kill(target: &TargetArgs, batch: &str) -> Result<(), Failure> {
 impl LogsArgs {
     async fn run(&self) -> Result<(), Failure> {
         let options = LogOptions { follow: self.follow, tail: self.tail };
-        Ok(self.target.target(None).await?.log(&self.batch, options, &mut std::io::stdout()).await?)
+        Ok(self.target.target_of(&self.batch).await?.log(&self.batch, options, &mut std::io::stdout()).await?)
     }
 }

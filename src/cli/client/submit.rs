@@ -1,16 +1,18 @@
 //! `sparkbatch submit`.
 
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Args;
 
 use super::output::{Output, Screen, one};
-use super::{TargetArgs, kill, status, unless_nobody_reads, wait};
+use super::wait::{Interrupts, wait};
+use super::{TargetArgs, kill, status};
 use crate::api::SparkBatchSpec;
 use crate::api::redaction::Redaction;
-use crate::cli::Failure;
+use crate::bounded::read_bounded_text;
+use crate::cli::{Failure, nobody_reads};
 use crate::client::Batch;
 use crate::spark::{Submission, SubmitOptions, parse_properties};
 
@@ -29,6 +31,10 @@ pub(in crate::cli) struct SubmitArgs {
     /// 1; 143 if it was killed
     #[arg(long, help_heading = "Where")]
     wait: bool,
+    /// Kill the batch if the wait for it is interrupted or terminated (SIGINT, SIGTERM), as when the pod that waits is
+    /// deleted. The exit code is then 130 or 143
+    #[arg(long, requires = "wait", help_heading = "Where")]
+    cancel_on_exit: bool,
     /// How to show the new batch
     #[arg(long, short, value_enum, default_value_t, help_heading = "Where")]
     output: Output,
@@ -42,10 +48,12 @@ impl SubmitArgs {
             (_, Some(batch)) => status(target, batch, self.output).await,
             (None, None) => return Box::pin(self.submit()).await,
         };
-        done.map(|()| ExitCode::SUCCESS).or_else(unless_nobody_reads)
+        done.map(|()| ExitCode::SUCCESS)
     }
 
     async fn submit(&self) -> Result<ExitCode, Failure> {
+        // From the beginning, so that none is missed: one that comes early is answered once the batch is there.
+        let interrupts = if self.cancel_on_exit { Some(Interrupts::listen()?) } else { None };
         let submission = self.options.submission(self.properties()?).map_err(|problems| problems.join("\n"))?;
         let Submission { spec, namespace, warnings } = submission;
         for warning in warnings {
@@ -56,16 +64,22 @@ impl SubmitArgs {
         }
         let target = self.target.target(namespace.as_deref()).await?;
         let batch = target.submit(spec, self.options.called()).await?;
-        self.tell(&batch)?;
-        if self.wait { wait::wait(&target, &batch, &self.target.flags()).await } else { Ok(ExitCode::SUCCESS) }
+        match self.tell(&batch) {
+            // The exit code is the batch's, whoever reads its name.
+            Err(failure) if self.wait && nobody_reads(&failure) => {}
+            told => told?,
+        }
+        if !self.wait {
+            return Ok(ExitCode::SUCCESS);
+        }
+        wait(&target, &batch, interrupts, &self.target.flags()).await
     }
 
     fn properties(&self) -> Result<BTreeMap<String, String>, Failure> {
         let Some(file) = &self.options.properties_file else { return Ok(BTreeMap::new()) };
         let failed = |error: &dyn std::fmt::Display| format!("--properties-file: {file}: {error}");
-        let mut text = String::new();
-        let opened = std::fs::File::open(file).map_err(|error| failed(&error))?;
-        opened.take(MAX_BYTES).read_to_string(&mut text).map_err(|error| failed(&error))?;
+        let read = std::fs::File::open(file).and_then(|file| read_bounded_text(file, MAX_BYTES));
+        let text = read.map_err(|error| failed(&error))?;
         let properties = parse_properties(&text).map_err(|error| failed(&error))?;
         Ok(properties.into_iter().map(|(key, value)| (key, value.trim().to_owned())).collect())
     }

@@ -22,7 +22,7 @@ pub(in crate::cli) struct UiArgs {
 
 impl UiArgs {
     pub(super) async fn run(&self) -> Result<(), Failure> {
-        let forward = match self.target.target(None).await?.ui(&self.batch, self.port).await? {
+        let forward = match self.target.target_of(&self.batch).await?.ui(&self.batch, self.port).await? {
             Ui::Url(url) => return Ok(writeln!(std::io::stdout(), "{url}")?),
             Ui::Forward(forward) => forward,
         };
