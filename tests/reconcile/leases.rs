@@ -224,14 +224,18 @@ async fn a_shard_changes_hands_while_the_other_stays_and_each_batch_gets_one_dri
         let batch = server.get("sparkbatches", namespace, name).unwrap();
         batch["status"]["phase"] == "Starting"
     };
-    ["team", "jobs"].iter().for_each(|namespace| batch(namespace, "before"));
+    for namespace in ["team", "jobs"] {
+        batch(namespace, "before");
+    }
     server.until("both to be started", |_| started("team", "before") && started("jobs", "before")).await;
 
     let _two = replica_of(&server, "two", 2);
     server.inject(Fault::on("update", "leases").named(&lost).by_client("one").answer(500).always());
     server.until("the second to lead one of them", |_| is_held(&lost, "two")).await;
     assert!(is_held(&kept, "one"), "the other stays");
-    ["team", "jobs"].iter().for_each(|namespace| batch(namespace, "after"));
+    for namespace in ["team", "jobs"] {
+        batch(namespace, "after");
+    }
     server.until("both to be started", |_| started("team", "after") && started("jobs", "after")).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
 
