@@ -198,3 +198,52 @@ async fn shards_are_led_apart() {
     assert_eq!(started(&server), 4);
     assert_eq!(holder(&server, &format!("{LEASE_NAME}-0")).as_deref(), Some("another"));
 }
+
+/// Creations of drivers by a replica, in each namespace.
+fn started_by(server: &ApiServer, identity: &str, namespace: &str) -> usize {
+    let is_one = |call: &&common::apiserver::Call| {
+        (call.verb, call.resource.as_str()) == ("create", "pods") && call.namespace.as_deref() == Some(namespace)
+    };
+    server.calls_of(identity).iter().filter(is_one).count()
+}
+
+/// The first replica leads both shards, and cannot renew the Lease of one of them any more.
+#[tokio::test]
+async fn a_shard_changes_hands_while_the_other_stays_and_each_batch_gets_one_driver() {
+    let server = server();
+    let (lost, kept) = (format!("{LEASE_NAME}-0"), format!("{LEASE_NAME}-1"));
+    let is_held = |lease: &str, by: &str| holder(&server, lease).as_deref() == Some(by);
+    let _one = replica_of(&server, "one", 2);
+    server.until("the first to lead both", |_| is_held(&lost, "one") && is_held(&kept, "one")).await;
+    // "team" is of shard 0, "jobs" of shard 1.
+    let batch = |namespace: &str, name: &str| {
+        let metadata = json!({ "name": name, "namespace": namespace });
+        server.insert("sparkbatches", json!({ "metadata": metadata, "spec": pi() }));
+    };
+    let started = |namespace: &str, name: &str| {
+        let batch = server.get("sparkbatches", namespace, name).unwrap();
+        batch["status"]["phase"] == "Starting"
+    };
+    for namespace in ["team", "jobs"] {
+        batch(namespace, "before");
+    }
+    server.until("both to be started", |_| started("team", "before") && started("jobs", "before")).await;
+
+    let _two = replica_of(&server, "two", 2);
+    server.inject(Fault::on("update", "leases").named(&lost).by_client("one").answer(500).always());
+    server.until("the second to lead one of them", |_| is_held(&lost, "two")).await;
+    assert!(is_held(&kept, "one"), "the other stays");
+    for namespace in ["team", "jobs"] {
+        batch(namespace, "after");
+    }
+    server.until("both to be started", |_| started("team", "after") && started("jobs", "after")).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+
+    assert!(is_held(&kept, "one") && is_held(&lost, "two"));
+    for namespace in ["team", "jobs"] {
+        assert_eq!(server.list("pods", namespace).len(), 2, "{namespace}");
+    }
+    let by = |identity| ["team", "jobs"].map(|namespace| started_by(&server, identity, namespace));
+    assert_eq!((by("one"), by("two")), ([1, 2], [1, 0]));
+    assert_eq!(created_pods(&server), 4);
+}

@@ -7,7 +7,7 @@ use serde_json::Value;
 use sparkbatch::api::PodRetention;
 
 use super::clock;
-use super::schedule::Schedule;
+use super::schedule::{NS, Schedule, TEAM};
 use crate::common::apiserver::{Call, Seen};
 
 /// What processes of the operator are called.
@@ -46,8 +46,10 @@ pub struct Ledger {
     unwanted: BTreeSet<String>,
     /// Batches of which a driver ended well.
     succeeded: BTreeSet<String>,
-    /// Who got each id.
-    ids: BTreeMap<i64, String>,
+    /// Who got each id of a namespace.
+    ids: BTreeMap<(&'static str, i64), String>,
+    /// Who holds each Lease.
+    holders: BTreeMap<String, String>,
     /// How many batches were created to run each file.
     files: BTreeMap<String, usize>,
 }
@@ -73,6 +75,11 @@ pub fn is_final(batch: &Value) -> bool {
 /// The attempt that a pod's label names.
 pub fn attempt_of(pod: &Value) -> i64 {
     pod["metadata"]["labels"]["sparkbatch.dev/attempt"].as_str().and_then(|n| n.parse().ok()).unwrap_or_default()
+}
+
+/// Where what has this name is.
+pub fn namespace_of(name: &str) -> &'static str {
+    if name.starts_with(TEAM) { TEAM } else { NS }
 }
 
 /// Whether a pod is a driver.
@@ -142,10 +149,26 @@ impl Ledger {
             "secrets" if !seen.deleted => drop(self.secrets.insert(name.to_owned())),
             "podgroups" => self.group(seen, name),
             "sparkbatches" => self.batch(seen, name),
-            "leases" if seen.new["spec"]["leaseTransitions"].as_i64() > Some(0) => {
-                self.seen.insert("leader: take-over");
-            }
+            "leases" => self.lease(seen, name),
             _ => {}
+        }
+    }
+
+    /// A Lease is taken, or renewed.
+    fn lease(&mut self, seen: &Seen<'_>, name: &str) {
+        let holder = text(seen.new, "/spec/holderIdentity").to_owned();
+        let others = || self.holders.iter().filter(|(lease, _)| *lease != name).map(|(_, other)| other);
+        let shares = others().any(|other| !holder.is_empty() && !other.is_empty() && *other != holder);
+        let before = self.holders.insert(name.to_owned(), holder.clone());
+        if shares {
+            self.seen.insert("leader: two at once, of a shard each");
+        }
+        if seen.new["spec"]["leaseTransitions"].as_i64() > Some(0) {
+            self.seen.insert("leader: take-over");
+            let changes_hands = !holder.is_empty() && before.is_some_and(|before| before != holder);
+            if shares && changes_hands {
+                self.seen.insert("leader: take-over of one shard, another stays");
+            }
         }
     }
 
@@ -237,6 +260,9 @@ impl Ledger {
         if attempt > 1 {
             self.seen.insert("driver: attempt after the first");
         }
+        if namespace_of(name) == TEAM {
+            self.seen.insert("driver: in the other namespace");
+        }
         if self.secrets.contains(&secret_of(name)) {
             self.violated(format!("attempt {attempt} is started twice: '{name}' is created again"));
         }
@@ -254,7 +280,8 @@ impl Ledger {
 
     /// While one process leads a namespace, at most so many of its drivers may run, those that go included.
     fn check_limit(&mut self, name: &str) {
-        let (active, limit) = (self.drivers.values().filter(|driver| !driver.ended).count(), self.limit);
+        let is_near = |(of, driver): &(&String, &Driver)| !driver.ended && namespace_of(of) == namespace_of(name);
+        let (active, limit) = (self.drivers.iter().filter(is_near).count(), self.limit);
         if limit == 0 {
             return;
         }
@@ -296,7 +323,7 @@ impl Ledger {
         }
         let label = text(seen.new, "/metadata/labels/sparkbatch.dev~1id").parse().ok();
         for id in [label, seen.new["status"]["id"].as_i64()].into_iter().flatten() {
-            let owner = self.ids.entry(id).or_insert_with(|| uid.clone());
+            let owner = self.ids.entry((namespace_of(name), id)).or_insert_with(|| uid.clone());
             if *owner != uid {
                 let owner = owner.clone();
                 self.violated(format!("id {id} is given to '{name}' ({uid}), and was to {owner}"));

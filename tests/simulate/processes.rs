@@ -17,9 +17,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::clock;
 use super::ledger::OPERATORS;
-use super::schedule::Cut;
+use super::schedule::{Cut, NS};
 use super::stops::{Gate, Gated};
-use super::world::{NS, World, lock};
+use super::world::{World, lock};
 
 /// What the facade's process is called.
 pub const FACADE: &str = "facade";
@@ -72,8 +72,8 @@ impl World {
         let client = self.server.client_as(label);
         let (cancel, gate) = (CancellationToken::new(), Arc::new(Gate::default()));
         let (ids, cancelled) = (IdAllocator::new(client.clone()), cancel.clone());
-        let election =
-            ElectionConfig { namespace: LEASES.into(), identity: label.into(), shards: 1, timing: Timing::default() };
+        let (shards, timing) = (self.schedule.shards, Timing::default());
+        let election = ElectionConfig { namespace: LEASES.into(), identity: label.into(), shards, timing };
         let config = ControllerConfig {
             defaults: Defaults { image: Some("spark".into()), service_account: "spark".into(), ..Defaults::default() },
             deadlines: Deadlines { driver_start: SignedDuration::from_secs(120), ..Deadlines::default() },

@@ -8,6 +8,11 @@ use sparkbatch::api::PodRetention;
 
 use crate::common::apiserver::Crash;
 
+/// Where batches are.
+pub const NS: &str = "jobs";
+/// Where some of them are when there are shards: of two and of three, it is in another. Names of all that is there begin so.
+pub const TEAM: &str = "team";
+
 /// What a batch is there to show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scenario {
@@ -67,6 +72,8 @@ pub enum Via {
 pub struct BatchPlan {
     pub scenario: Scenario,
     pub via: Via,
+    /// Whether it is in the other namespace.
+    pub elsewhere: bool,
     /// When it is submitted.
     pub at: Duration,
     /// The resource's spec, or for a POST the request's body.
@@ -101,6 +108,8 @@ pub struct Schedule {
     pub seed: u64,
     pub replicas: usize,
     pub elected: bool,
+    /// Among how many Leases the namespaces are divided.
+    pub shards: u16,
     pub facade: bool,
     /// How many batches may have a driver at once; 0 for any number.
     pub limit: u32,
@@ -138,6 +147,7 @@ impl Schedule {
                 batch.at /= 5;
             }
         }
+        let shards = divide(seed, elected, &mut batches);
         let one_of = |rng: &mut Rng, of: &[u32]| of[rng.usize(..of.len())];
         let chances = Chances {
             fault: one_of(&mut rng, &[0, 10, 50, 150, 300]),
@@ -159,6 +169,7 @@ impl Schedule {
             seed,
             replicas,
             elected,
+            shards,
             facade,
             limit,
             retention,
@@ -185,11 +196,18 @@ impl Schedule {
             Scenario::Deadline => json!({ "deadlines": { "runningSeconds": 10 } }),
             _ => json!({}),
         };
-        let plan = BatchPlan { scenario, via: Via::Kubectl, at: Duration::from_secs(1), spec: with_file(spec, 0) };
+        let plan = BatchPlan {
+            scenario,
+            via: Via::Kubectl,
+            elsewhere: false,
+            at: Duration::from_secs(1),
+            spec: with_file(spec, 0),
+        };
         Self {
             seed: 0,
             replicas: if change { 2 } else { 1 },
             elected: change,
+            shards: 1,
             facade: false,
             limit: 0,
             // One that was stopped finds no driver left of the name.
@@ -213,13 +231,24 @@ fn with_file(mut spec: Value, n: usize) -> Value {
     spec
 }
 
+/// How many shards there are; where there are some, batches that nobody posts are in both namespaces. Drawn apart, so that
+/// what else a seed stands for stays as it was.
+fn divide(seed: u64, elected: bool, batches: &mut [BatchPlan]) -> u16 {
+    let mut rng = Rng::with_seed(seed ^ 0x5bd1_e995_7b93_a1c4);
+    let shards = if elected { [1, 1, 2, 3][rng.usize(..4)] } else { 1 };
+    for plan in batches.iter_mut().filter(|plan| shards > 1 && plan.via == Via::Kubectl) {
+        plan.elsewhere = rng.bool();
+    }
+    shards
+}
+
 fn batch(rng: &mut Rng, n: usize, facade: bool, replicas: usize) -> BatchPlan {
     let kinds = if replicas > 1 { 9 } else { 8 };
     let scenario = Scenario::ALL[rng.usize(..kinds)];
     let at = Duration::from_millis(rng.u64(..5000));
     if facade && rng.bool() {
         let via = if rng.u32(..3) == 0 { Via::Post } else { Via::KeyedPost };
-        return BatchPlan { scenario, via, at, spec: with_file(json!({}), n) };
+        return BatchPlan { scenario, via, elsewhere: false, at, spec: with_file(json!({}), n) };
     }
     let mut spec = with_file(json!({}), n);
     if scenario == Scenario::Retry || rng.u32(..100) < 40 {
@@ -244,5 +273,5 @@ fn batch(rng: &mut Rng, n: usize, facade: bool, replicas: usize) -> BatchPlan {
     if rng.u32(..100) < 30 {
         spec["podRetention"] = json!(RETENTIONS[rng.usize(..3)]);
     }
-    BatchPlan { scenario, via: Via::Kubectl, at, spec }
+    BatchPlan { scenario, via: Via::Kubectl, elsewhere: false, at, spec }
 }

@@ -13,9 +13,9 @@ use tokio::time::{sleep, timeout};
 use tower::ServiceExt as _;
 
 use super::clock;
-use super::ledger::{attempt_of, is_driver, text};
-use super::schedule::{BatchPlan, Scenario, Via};
-use super::world::{NS, Shared, World, lock};
+use super::ledger::{attempt_of, is_driver, namespace_of, text};
+use super::schedule::{BatchPlan, Scenario, TEAM, Via};
+use super::world::{Shared, World, lock};
 
 const BATCHES: &str = "/batches";
 /// How long a client waits for an answer.
@@ -77,7 +77,7 @@ impl World {
 
     /// The resource of a user's batch, while it exists.
     pub fn batch_of(&self, user: &User) -> Option<Value> {
-        let batches = self.server.list("sparkbatches", NS);
+        let batches = self.server.list("sparkbatches", "");
         batches.into_iter().find(|batch| text(batch, "/spec/file") == user.file())
     }
 
@@ -97,7 +97,8 @@ impl World {
     fn submission(&mut self, n: usize, plan: &BatchPlan) -> Submission {
         match plan.via {
             Via::Kubectl => {
-                let metadata = json!({ "name": format!("batch{n}"), "namespace": NS });
+                let name = format!("{}{n}", if plan.elsewhere { TEAM } else { "batch" });
+                let metadata = json!({ "name": name, "namespace": namespace_of(&name) });
                 self.server.insert("sparkbatches", json!({ "metadata": metadata, "spec": plan.spec }));
                 return Submission::Applied;
             }
@@ -139,7 +140,7 @@ impl World {
 
     /// Acts once the first driver has an executor.
     fn user_follows_the_script(&mut self, user: &mut User, name: &str) {
-        let pods = self.server.list("pods", NS);
+        let pods = self.server.list("pods", "");
         let runs = pods.len() > 1 && pods.iter().all(|pod| attempt_of(pod) == 1);
         match user.plan.scenario {
             Scenario::Suspend if runs && !user.acted => self.set(name, "suspend", json!(true)),
@@ -147,7 +148,7 @@ impl World {
             Scenario::Cancel if runs => self.set(name, "cancel", json!(true)),
             Scenario::Delete if runs => {
                 user.may_be_gone = true;
-                self.server.remove("sparkbatches", NS, name);
+                self.server.remove("sparkbatches", namespace_of(name), name);
             }
             _ => return,
         }
@@ -155,7 +156,7 @@ impl World {
     }
 
     fn set(&mut self, name: &str, field: &str, value: Value) {
-        self.server.update("sparkbatches", NS, name, |batch| batch["spec"][field] = value);
+        self.server.update("sparkbatches", namespace_of(name), name, |batch| batch["spec"][field] = value);
     }
 
     fn user_deletes(&mut self, user: &mut User, batch: &Value) {
@@ -168,7 +169,10 @@ impl World {
                 user.deletion = Some(tokio::spawn(async move { shared.delete(id).await }));
             }
             Submission::Posted(_) => {}
-            _ => drop(self.server.remove("sparkbatches", NS, text(batch, "/metadata/name"))),
+            _ => {
+                let name = text(batch, "/metadata/name");
+                self.server.remove("sparkbatches", namespace_of(name), name);
+            }
         }
     }
 

@@ -38,6 +38,8 @@ impl Dice {
         }
         Some(match self.rng.u32(..12) {
             0 => ("fault: 409", fault.answer(409)),
+            // A create is of no version.
+            1 | 11 if (call.verb, call.resource.as_str()) == ("create", "pods") => ("fault: 403", fault.answer(403)),
             1 => ("fault: 410", fault.answer(410)),
             2 => ("fault: 429", fault.answer_retry_after(429, 1)),
             3 => ("fault: 500", fault.answer(500)),
@@ -47,7 +49,6 @@ impl Dice {
             7 | 8 => ("fault: answer lost", fault.lose_response()),
             9 if call.verb != "watch" => ("fault: slow", fault.delay(millis(&mut self.rng, 20_000))),
             10 if call.verb != "watch" => ("fault: answer late", fault.linger(millis(&mut self.rng, 70_000))),
-            11 if (call.verb, call.resource.as_str()) == ("create", "pods") => ("fault: 403", fault.answer(403)),
             _ => ("fault: lost", fault.refuse()),
         })
     }

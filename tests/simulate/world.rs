@@ -11,16 +11,14 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::clock;
-use super::ledger::{Ledger, attempt_of, has_ended, is_driver, is_final, text};
+use super::ledger::{Ledger, attempt_of, has_ended, is_driver, is_final, namespace_of, text};
 use super::processes::Place;
-use super::schedule::Schedule;
+use super::schedule::{NS, Schedule, TEAM};
 use super::stops::Stops;
 use super::users::{Submission, User};
 use super::weather::{Dice, decide};
 use crate::common::apiserver::{ApiServer, Kind};
 
-/// Where batches are.
-pub const NS: &str = "jobs";
 /// How long batches may take to their end once the faults have stopped: longer than any pause before another try.
 const CALM: Duration = Duration::from_secs(3600);
 /// For how long after that is looked at what comes late.
@@ -92,7 +90,9 @@ impl World {
             options.graceful_pod_deletion = true;
         });
         server.register(Kind::namespaced("scheduling.volcano.sh", "v1beta1", "podgroups", "PodGroup"));
-        server.insert("namespaces", json!({ "metadata": { "name": NS } }));
+        for namespace in [NS, TEAM] {
+            server.insert("namespaces", json!({ "metadata": { "name": namespace } }));
+        }
         let ledger = Arc::new(Mutex::new(Ledger::of(&schedule)));
         let mut rng = Rng::with_seed(schedule.seed ^ 0x9e37_79b9_7f4a_7c15);
         let dice = Arc::new(Mutex::new(Dice { rng: rng.fork(), chance: schedule.chances.fault }));
@@ -199,7 +199,7 @@ impl World {
 
     /// Whether every batch has come to its end, and is gone if it is to go after that.
     fn is_settled(&self) -> bool {
-        let batches = self.server.list("sparkbatches", NS);
+        let batches = self.server.list("sparkbatches", "");
         let stays = |batch: &Value| self.schedule.ttl.is_none() && batch["spec"]["ttlSecondsAfterFinished"].is_null();
         self.users.iter().all(User::is_done) && batches.iter().all(|batch| is_final(batch) && stays(batch))
     }
@@ -214,7 +214,7 @@ impl World {
         for left in self.leftovers() {
             self.violated(left);
         }
-        let batches = self.server.list("sparkbatches", NS);
+        let batches = self.server.list("sparkbatches", "");
         for user in &self.users {
             self.check_user(user, &batches);
         }
@@ -222,9 +222,9 @@ impl World {
 
     /// Every batch is final: what of it still runs, or is too much.
     fn leftovers(&self) -> Vec<String> {
-        let batches = self.server.list("sparkbatches", NS);
-        let pods = self.server.list("pods", NS).into_iter().filter(|pod| !has_ended(pod));
-        let groups = self.server.list("podgroups", NS);
+        let batches = self.server.list("sparkbatches", "");
+        let pods = self.server.list("pods", "").into_iter().filter(|pod| !has_ended(pod));
+        let groups = self.server.list("podgroups", "");
         let outlives = |object: Value| format!("'{}' outlives its batch", text(&object, "/metadata/name"));
         let of_batch = |batch: &Value| [self.drivers_kept(batch), self.secrets_left(batch)].concat();
         pods.chain(groups).map(outlives).chain(batches.iter().flat_map(of_batch)).collect()
@@ -251,7 +251,7 @@ impl World {
     }
 
     fn owned_by(&self, kind: &str, batch: &Value) -> Vec<Value> {
-        let mut owned = self.server.list(kind, NS);
+        let mut owned = self.server.list(kind, "");
         owned.retain(|object| text(object, "/metadata/ownerReferences/0/uid") == text(batch, "/metadata/uid"));
         owned
     }
@@ -283,8 +283,9 @@ impl World {
 
     /// With the batches goes everything that was made for them.
     async fn delete_all(&mut self) {
-        for batch in self.server.list("sparkbatches", NS) {
-            self.server.remove("sparkbatches", NS, text(&batch, "/metadata/name"));
+        for batch in self.server.list("sparkbatches", "") {
+            let name = text(&batch, "/metadata/name");
+            self.server.remove("sparkbatches", namespace_of(name), name);
         }
         for _ in 0..5 {
             sleep(Duration::from_secs(1)).await;
@@ -292,7 +293,7 @@ impl World {
             self.server.collect_garbage();
         }
         for kind in ["pods", "secrets", "podgroups"] {
-            for left in self.server.list(kind, NS) {
+            for left in self.server.list(kind, "") {
                 self.violated(format!("{kind} '{}' is left of a deleted batch", text(&left, "/metadata/name")));
             }
         }
