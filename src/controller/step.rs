@@ -59,7 +59,7 @@ impl<'a> Step<'a> {
         driver: &DriverFacts,
         requested: i32,
     ) -> Result<Action, Error> {
-        let mut seen = outcome(driver, &self.deadlines(), self.context.now());
+        let mut seen = outcome(status, driver, &self.deadlines(), self.context.now());
         let executors = self.context.pods.executors(&self.key(), self.attempt(), requested);
         let mut look_at = None;
         if seen.phase == Phase::Running {
