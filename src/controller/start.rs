@@ -14,7 +14,7 @@ use super::retry::{delete_secrets, end_previous};
 use super::step::{Step, requested_before};
 use crate::api::validation::problems;
 use crate::api::{Phase, Reason, SparkBatchStatus};
-use crate::observe::{Observation, Outcome, Turn};
+use crate::observe::{DriverFacts, Observation, Outcome, Turn};
 use crate::plan::{build, validate};
 
 /// How long a batch may be there before what its confFrom names, without a word about it.
@@ -60,7 +60,7 @@ pub(super) async fn start(step: &Step<'_>, status: &SparkBatchStatus) -> Result<
             }
             step.follow(status, &driver, batch.requested_executors()).await
         }
-        Started::Lost => step.lost(status).await,
+        Started::Lost => step.lost(status, batch.requested_executors()).await,
         Started::NotOurs(object) => {
             let message =
                 format!("{object} exists and belongs to something else; delete it, or name the batch differently");
@@ -89,6 +89,9 @@ pub(super) async fn hold(step: &Step<'_>, status: &SparkBatchStatus) -> Result<A
         }
         Started::Driver(driver) => step.end_driver(status, &driver, Reason::Suspended).await,
         _ => {
+            if let Some(driver) = step.gone_driver(status).filter(DriverFacts::has_succeeded) {
+                return step.follow(status, &driver, requested_before(status)).await;
+            }
             if status.next_attempt_time.is_some() {
                 end_previous(step).await?;
             }

@@ -90,8 +90,13 @@ impl<'a> Step<'a> {
         (said, due.filter(|due| executors.running == 0 && *due > now))
     }
 
-    pub(super) async fn lost(&self, status: &SparkBatchStatus) -> Result<Action, Error> {
+    /// Writes how the driver ended whose pod is gone, with the executors `requested` at the start: what it told before
+    /// that, else that it is lost.
+    pub(super) async fn lost(&self, status: &SparkBatchStatus, requested: i32) -> Result<Action, Error> {
         self.leave_queue();
+        if let Some(driver) = self.gone_driver(status) {
+            return self.follow(status, &driver, requested).await;
+        }
         let message = "the driver pod is gone without having reported an end: it was deleted, or its node was lost";
         let outcome = Outcome::new(Phase::Failed, Reason::DriverLost, message);
         self.write(status, &self.observation(outcome, None)).await
@@ -151,6 +156,18 @@ impl<'a> Step<'a> {
         Ok(match self.objects().driver(name, &owner).await? {
             Started::Driver(driver) if driver.pod_uid == uid => Some(*driver),
             _ => None,
+        })
+    }
+
+    /// What the attempt's driver told of its end before its pod went.
+    pub(super) fn gone_driver(&self, status: &SparkBatchStatus) -> Option<DriverFacts> {
+        let (owner, name) = (self.uid(), self.names(self.attempt()).driver_pod);
+        self.context.pods.gone_driver(&self.key(), |driver| {
+            driver.owner_uid.as_deref() == Some(&owner)
+                && match &status.driver {
+                    Some(known) => driver.pod_uid == known.pod_uid,
+                    None => driver.pod_name == name,
+                }
         })
     }
 
