@@ -11,6 +11,8 @@ mod common;
 mod deadlines;
 #[path = "reconcile/executors.rs"]
 mod executors;
+#[path = "reconcile/gone.rs"]
+mod gone;
 #[path = "reconcile/queue.rs"]
 mod queue;
 #[path = "reconcile/retention.rs"]

@@ -6,7 +6,7 @@
 //! | phase | Ready | Reconciling | Stalled | Complete | Failed |
 //! |---|---|---|---|---|---|
 //! | Pending, Starting | False | True | – | – | – |
-//! | Pending (queued) | False | False | – | – | – |
+//! | Pending (queued), Starting (`DriverGated`: in another's queue) | False | False | – | – | – |
 //! | Pending (suspended) | True | – | – | – | – |
 //! | Pending (`InvalidSpec`: written for another version) | False | – | True | – | – |
 //! | Running | True | – | – | – | – |
@@ -71,6 +71,9 @@ fn statuses(phase: Phase, reason: Reason) -> Vec<(&'static str, bool)> {
         Phase::Pending if reason == Reason::InvalidSpec => vec![(CONDITION_READY, false), (CONDITION_STALLED, true)],
         // The time of its transition tells since when the batch is in the queue, and since when it is not any more.
         Phase::Pending if reason == Reason::Queued => vec![(CONDITION_READY, false), (CONDITION_RECONCILING, false)],
+        Phase::Starting if reason == Reason::DriverGated => {
+            vec![(CONDITION_READY, false), (CONDITION_RECONCILING, false)]
+        }
         Phase::Pending | Phase::Starting => vec![(CONDITION_READY, false), (CONDITION_RECONCILING, true)],
         Phase::Running => vec![(CONDITION_READY, true)],
         Phase::Succeeded => vec![(CONDITION_READY, true), (CONDITION_COMPLETE, true)],

@@ -70,6 +70,8 @@ pub enum Reason {
     DriverRefused,
     /// The driver pod exists and waits to be scheduled or to start.
     DriverPending,
+    /// Scheduling gates hold the driver pod, as those of Kueue's queues do.
+    DriverGated,
     /// The scheduler finds no node for the driver pod.
     Unschedulable,
     /// The driver's image cannot be pulled.
@@ -84,8 +86,12 @@ pub enum Reason {
     DriverExitNonZero,
     /// The driver's container passed its memory limit.
     DriverOOMKilled,
-    /// The driver pod was evicted, preempted, or its node shut down.
+    /// The driver pod was evicted.
     DriverEvicted,
+    /// The driver pod made room for one of a higher priority.
+    DriverPreempted,
+    /// The driver pod's node was lost, shut down or restarted.
+    NodeLost,
     /// The driver pod is gone without having reported an end.
     DriverLost,
     /// The driver did not start in time.
@@ -113,12 +119,13 @@ pub enum Cause {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 23] = [
         Self::Suspended,
         Self::Queued,
         Self::ConfUnavailable,
         Self::DriverRefused,
         Self::DriverPending,
+        Self::DriverGated,
         Self::Unschedulable,
         Self::ImagePullFailed,
         Self::ContainerCreateFailed,
@@ -127,6 +134,8 @@ impl Reason {
         Self::DriverExitNonZero,
         Self::DriverOOMKilled,
         Self::DriverEvicted,
+        Self::DriverPreempted,
+        Self::NodeLost,
         Self::DriverLost,
         Self::DriverStartTimeout,
         Self::InvalidSpec,
@@ -146,12 +155,15 @@ impl Reason {
             | Self::ImagePullFailed
             | Self::ContainerCreateFailed
             | Self::DriverEvicted
+            | Self::DriverPreempted
+            | Self::NodeLost
             | Self::DriverLost
             | Self::DriverStartTimeout => Some(Cause::Infrastructure),
             Self::DriverExitNonZero | Self::DriverOOMKilled => Some(Cause::Application),
             Self::Suspended
             | Self::Queued
             | Self::DriverPending
+            | Self::DriverGated
             | Self::DriverRunning
             | Self::DriverSucceeded
             | Self::InvalidSpec
@@ -171,6 +183,7 @@ impl Reason {
             Self::ConfUnavailable => "ConfUnavailable",
             Self::DriverRefused => "DriverRefused",
             Self::DriverPending => "DriverPending",
+            Self::DriverGated => "DriverGated",
             Self::Unschedulable => "Unschedulable",
             Self::ImagePullFailed => "ImagePullFailed",
             Self::ContainerCreateFailed => "ContainerCreateFailed",
@@ -179,6 +192,8 @@ impl Reason {
             Self::DriverExitNonZero => "DriverExitNonZero",
             Self::DriverOOMKilled => "DriverOOMKilled",
             Self::DriverEvicted => "DriverEvicted",
+            Self::DriverPreempted => "DriverPreempted",
+            Self::NodeLost => "NodeLost",
             Self::DriverLost => "DriverLost",
             Self::DriverStartTimeout => "DriverStartTimeout",
             Self::InvalidSpec => "InvalidSpec",

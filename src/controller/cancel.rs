@@ -22,7 +22,10 @@ pub(super) async fn cancel(step: &Step<'_>, status: &SparkBatchStatus) -> Result
             step.write(status, &step.observation(outcome, Some(&driver))).await
         }
         Started::Driver(driver) => step.end_driver(status, &driver, Reason::Cancelled).await,
-        _ => killed(step, status, None).await,
+        _ => match step.gone_driver(status) {
+            Some(driver) if driver.has_succeeded() => step.follow(status, &driver, requested_before(status)).await,
+            driver => killed(step, status, driver.as_ref()).await,
+        },
     }
 }
 

@@ -1,5 +1,6 @@
 //! What every reconciliation works with.
 
+use futures::FutureExt as _;
 use jiff::{SignedDuration, Timestamp};
 use kube::core::{DeserializeGuard, NamespaceResourceScope};
 use kube::runtime::events::{Recorder, Reporter};
@@ -9,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::memory::Memory;
 use super::metrics::Counters;
-use super::pods::PodIndex;
+use super::pods::{BatchKey, PodIndex};
 use super::queue::Queues;
 use crate::api::{MANAGER, PodRetention, SparkBatch};
 use crate::ids::IdAllocator;
@@ -130,6 +131,18 @@ impl Context {
     /// Whether the cache has this batch still; another of its name is none.
     pub(super) fn knows(&self, batch: &GuardedBatch) -> bool {
         self.batches.get(&ObjectRef::from_obj(batch)).is_some_and(|known| known.meta().uid == batch.meta().uid)
+    }
+
+    /// Forgets the drivers that are gone of which the batch by this name has no need, as the cache has it by now.
+    pub(super) fn forget_gone_drivers(&self, key: &BatchKey) {
+        // A cache that is not filled yet does not tell that there is no such batch.
+        if !self.pods.has_gone_drivers(key) || self.batches.wait_until_ready().now_or_never().is_none() {
+            return;
+        }
+        let batch = self.batches.get(&ObjectRef::new(&key.1).within(&key.0));
+        let status = batch.as_ref().and_then(|batch| batch.0.as_ref().ok()?.status.clone()).unwrap_or_default();
+        let uid = batch.as_ref().and_then(|batch| batch.meta().uid.as_deref());
+        self.pods.keep_needed(key, uid.map(|uid| (uid, &status)));
     }
 
     /// The highest batch id that is known of in a namespace; 0 if none is.

@@ -71,6 +71,9 @@ fn event_for(before: &SparkBatchStatus, after: &SparkBatchStatus) -> Option<Even
         Phase::Pending if reason == Reason::Suspended => {
             (EventType::Normal, "Suspend", reason.as_str(), "no pods while spec.suspend is true".to_owned())
         }
+        Phase::Starting if reason == Reason::DriverGated => {
+            (EventType::Normal, "Queue", reason.as_str(), after.message.clone().unwrap_or_default())
+        }
         Phase::Pending if reason == Reason::Queued => {
             (EventType::Normal, "Queue", reason.as_str(), after.message.clone().unwrap_or_default())
         }

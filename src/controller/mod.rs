@@ -16,6 +16,7 @@ mod dereference;
 mod error;
 mod events;
 mod finish;
+mod gone;
 mod memory;
 mod metrics;
 mod pods;

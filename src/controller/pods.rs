@@ -8,9 +8,10 @@ use kube::ResourceExt as _;
 use kube::runtime::watcher::Event;
 use tokio::sync::watch;
 
+use super::gone::Gone;
 use crate::api::{
     ExecutorCounts, ExecutorFailure, LABEL_ATTEMPT, LABEL_BATCH, LABEL_SPARK_ROLE, MAX_EXECUTOR_FAILURES, ROLE_DRIVER,
-    ROLE_EXECUTOR, Reason,
+    ROLE_EXECUTOR, Reason, SparkBatchStatus,
 };
 use crate::observe::{DriverFacts, ExecutorState, driver_facts, executor_failure, executor_state, executor_wait};
 
@@ -27,6 +28,8 @@ struct State {
     current: HashMap<BatchKey, BatchPods>,
     /// What a listing has brought so far; takes the place of `current` when it is complete.
     listing: HashMap<BatchKey, BatchPods>,
+    /// What drivers told that are in neither.
+    gone: Gone,
 }
 
 #[derive(Default)]
@@ -57,7 +60,7 @@ impl PodIndex {
         let mut state = self.write();
         match event {
             Event::Apply(pod) => insert(&mut state.current, pod).into_iter().collect(),
-            Event::Delete(pod) => remove(&mut state.current, pod).into_iter().collect(),
+            Event::Delete(pod) => remove(&mut state, pod).into_iter().collect(),
             Event::Init => {
                 state.listing = HashMap::new();
                 Vec::new()
@@ -69,12 +72,7 @@ impl PodIndex {
             Event::InitDone => {
                 let listed = std::mem::take(&mut state.listing);
                 let before = std::mem::replace(&mut state.current, listed);
-                for (key, pods) in &mut state.current {
-                    let known = before.get(key).map(|pods| &pods.failures[..]).unwrap_or_default();
-                    for (attempt, failure) in known {
-                        pods.remember(*attempt, failure.clone());
-                    }
-                }
+                state.take_over(&before);
                 let touched: BTreeSet<_> = before.into_keys().chain(state.current.keys().cloned()).collect();
                 self.ready.send_replace(true);
                 touched.into_iter().collect()
@@ -111,6 +109,26 @@ impl PodIndex {
         let drivers = state.current.get(batch).into_iter().flat_map(|pods| pods.drivers.values());
         let at_work = drivers.filter(|driver| !driver.has_ended());
         at_work.filter_map(|driver| driver.owner_uid.as_deref().map(Arc::from)).collect()
+    }
+
+    /// What a driver of the batch told of its end whose pod is gone: of those that `is_it` holds for, the last.
+    pub(super) fn gone_driver(&self, batch: &BatchKey, is_it: impl Fn(&DriverFacts) -> bool) -> Option<DriverFacts> {
+        self.read().gone.find(batch, is_it)
+    }
+
+    /// Whether any such is remembered of the batch.
+    pub(super) fn has_gone_drivers(&self, batch: &BatchKey) -> bool {
+        self.read().gone.has(batch)
+    }
+
+    /// The batches of whose drivers anything is remembered.
+    pub(super) fn with_gone_drivers(&self) -> Vec<BatchKey> {
+        self.read().gone.batches()
+    }
+
+    /// Forgets what the batch has no need of; everything where there is none.
+    pub(super) fn keep_needed(&self, batch: &BatchKey, known: Option<(&str, &SparkBatchStatus)>) {
+        self.write().gone.keep_needed(batch, known);
     }
 
     /// Executors of an attempt by state, with `requested` as it is given.
@@ -159,6 +177,25 @@ impl PodIndex {
 
     fn write(&self) -> RwLockWriteGuard<'_, State> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Keeps what was known `before` a listing of pods that it does not have.
+    fn take_over(&mut self, before: &HashMap<BatchKey, BatchPods>) {
+        for (key, pods) in before {
+            let mut listed = self.current.get_mut(key);
+            for (name, driver) in &pods.drivers {
+                let found = listed.as_ref().and_then(|listed| listed.drivers.get(name));
+                if found.is_none_or(|found| found.pod_uid != driver.pod_uid) {
+                    self.gone.remember(key, driver.clone());
+                }
+            }
+            let Some(listed) = listed.as_mut() else { continue };
+            for (attempt, failure) in &pods.failures {
+                listed.remember(*attempt, failure.clone());
+            }
+        }
     }
 }
 
@@ -213,131 +250,33 @@ fn insert(batches: &mut HashMap<BatchKey, BatchPods>, pod: &Pod) -> Option<Batch
     Some(key)
 }
 
-fn remove(batches: &mut HashMap<BatchKey, BatchPods>, pod: &Pod) -> Option<BatchKey> {
-    let key = key_of(pod)?;
-    let pods = batches.get_mut(&key)?;
-    pods.drivers.remove(&pod.name_any());
-    if pods.executors.remove(&pod.name_any()).is_some() {
-        // It may have ended since it was last told of.
-        pods.note_failure(pod);
+fn remove(state: &mut State, pod: &Pod) -> Option<BatchKey> {
+    let (key, name) = (key_of(pod)?, pod.name_any());
+    let known = state.current.get_mut(&key);
+    let mut driver = None;
+    if let Some(pods) = known {
+        driver = pods.drivers.remove(&name);
+        if pods.executors.remove(&name).is_some() {
+            // It may have ended since it was last told of.
+            pods.note_failure(pod);
+        }
+        if pods.drivers.is_empty() && pods.executors.is_empty() {
+            state.current.remove(&key);
+        }
     }
-    if pods.drivers.is_empty() && pods.executors.is_empty() {
-        batches.remove(&key);
+    if driver.is_some() || pod.labels().get(LABEL_SPARK_ROLE).map(String::as_str) == Some(ROLE_DRIVER) {
+        state.gone.remember(&key, last_facts(driver, pod));
     }
     Some(key)
 }
 
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn pod(name: &str, role: &str, phase: &str) -> Pod {
-        serde_json::from_value(json!({
-            "metadata": { "name": name, "namespace": "ns", "uid": name, "labels": {
-                LABEL_BATCH: "b", LABEL_SPARK_ROLE: role, LABEL_ATTEMPT: "1" } },
-            "status": { "phase": phase },
-        }))
-        .unwrap()
-    }
-
-    fn key() -> BatchKey {
-        ("ns".into(), "b".into())
-    }
-
-    #[test]
-    fn executors_are_counted_by_state() {
-        let index = PodIndex::default();
-        for (name, phase) in [("e1", "Running"), ("e2", "Pending"), ("e3", "Failed")] {
-            assert_eq!(index.apply(&Event::Apply(pod(name, ROLE_EXECUTOR, phase))), [key()]);
-        }
-        index.apply(&Event::Delete(pod("e2", ROLE_EXECUTOR, "Pending")));
-        let expected = ExecutorCounts { requested: 3, running: 1, failed: 1, ..ExecutorCounts::default() };
-        assert_eq!(index.executors(&key(), 1, 3), expected);
-        assert_eq!(index.executors(&key(), 2, 0), ExecutorCounts::default());
-        assert!(index.has_live_executors(&key()));
-    }
-
-    #[test]
-    fn a_driver_at_work_has_not_ended_and_is_its_owners() {
-        let index = PodIndex::default();
-        let owner = |uid| json!([{ "apiVersion": "v1", "kind": "k", "name": "b", "uid": uid, "controller": true }]);
-        for (name, uid, phase) in [("d1", "u", "Running"), ("d2", "u", "Failed"), ("d3", "other", "Running")] {
-            let mut driver = pod(name, ROLE_DRIVER, phase);
-            driver.metadata.owner_references = serde_json::from_value(owner(uid)).unwrap();
-            index.apply(&Event::Apply(driver));
-        }
-        let mut names: Vec<_> = index.drivers(&key(), "u").into_iter().map(|driver| driver.pod_name).collect();
-        names.sort();
-        assert_eq!(names, ["d1", "d2"]);
-        assert_eq!(index.owners_at_work(&key()), HashSet::from(["u".into(), "other".into()]));
-    }
-
-    fn driver(state: &serde_json::Value) -> Pod {
-        let mut driver = pod("d", ROLE_DRIVER, "Running");
-        driver.status = serde_json::from_value(state.clone()).unwrap();
-        driver
-    }
-
-    fn failed(name: &str, second: u32) -> Pod {
-        let mut failed = pod(name, ROLE_EXECUTOR, "Failed");
-        let state = json!({ "terminated": { "exitCode": 52, "finishedAt": format!("2026-01-01T00:00:{second:02}Z") } });
-        failed.status = serde_json::from_value(json!({ "phase": "Failed", "containerStatuses": [{ "state": state,
-            "name": "spark-kubernetes-executor", "ready": false, "restartCount": 0, "image": "", "imageID": "" }] }))
-        .unwrap();
-        failed
-    }
-
-    fn failures(index: &PodIndex) -> Vec<String> {
-        index.executor_failures(&key(), 1).into_iter().map(|failure| failure.pod_name).collect()
-    }
-
-    #[test]
-    fn failures_of_executors_outlive_their_pods_and_a_listing_and_go_with_the_batch() {
-        let index = PodIndex::default();
-        index.apply(&Event::Apply(driver(&json!({ "phase": "Running" }))));
-        for n in 0..7 {
-            // Of the last, nothing but its deletion tells.
-            let name = format!("e{n}");
-            index.apply(&Event::Apply(if n == 6 { pod(&name, ROLE_EXECUTOR, "Running") } else { failed(&name, n) }));
-            index.apply(&Event::Delete(failed(&name, n)));
-        }
-        assert_eq!(failures(&index), ["e2", "e3", "e4", "e5", "e6"]);
-        index.apply(&Event::Init);
-        index.apply(&Event::InitApply(driver(&json!({ "phase": "Running" }))));
-        index.apply(&Event::InitApply(failed("e7", 7)));
-        index.apply(&Event::InitDone);
-        assert_eq!(failures(&index), ["e3", "e4", "e5", "e6", "e7"]);
-        index.apply(&Event::Delete(failed("e7", 7)));
-        index.apply(&Event::Delete(driver(&json!({ "phase": "Running" }))));
-        assert!(index.read().current.is_empty());
-    }
-
-    #[test]
-    fn an_executor_that_fails_after_its_driver_is_none_that_failed() {
-        let index = PodIndex::default();
-        index.apply(&Event::Apply(driver(&json!({ "phase": "Failed" }))));
-        index.apply(&Event::Apply(failed("e", 1)));
-        assert!(failures(&index).is_empty());
-    }
-
-    #[test]
-    fn a_pod_that_vanished_between_two_listings_touches_its_batch() {
-        let index = PodIndex::default();
-        index.apply(&Event::Apply(pod("d", ROLE_DRIVER, "Running")));
-        index.apply(&Event::Init);
-        assert!(index.driver(&key(), "d").is_some(), "a listing under way hides nothing");
-        assert_eq!(index.apply(&Event::InitDone), [key()]);
-        assert!(index.driver(&key(), "d").is_none());
-    }
-
-    #[test]
-    fn pods_of_others_touch_nothing() {
-        let index = PodIndex::default();
-        let mut other = pod("x", "web", "Running");
-        assert!(index.apply(&Event::Apply(other.clone())).is_empty());
-        other.metadata.labels = None;
-        assert!(index.apply(&Event::Apply(other)).is_empty());
-    }
+/// What a driver's `pod` told last, as its deletion brings it; of an end that was `known` before that, what was told
+/// then: it did not come of the deletion.
+fn last_facts(known: Option<DriverFacts>, pod: &Pod) -> DriverFacts {
+    let last = driver_facts(pod);
+    known.filter(|known| known.pod_uid == last.pod_uid && known.has_ended()).unwrap_or(last)
 }
+
+#[cfg(test)]
+#[path = "pods_tests.rs"]
+mod tests;

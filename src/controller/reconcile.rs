@@ -140,7 +140,7 @@ async fn next(step: &Step<'_>) -> Result<Action, Error> {
         },
         Some(known) => match step.find_driver(&known.pod_name, &known.pod_uid).await? {
             Some(driver) => step.follow(&status, &driver, requested_before(&status)).await,
-            None => step.lost(&status).await,
+            None => step.lost(&status, requested_before(&status)).await,
         },
     }
 }

@@ -60,7 +60,7 @@ pub(super) async fn start(step: &Step<'_>, status: &SparkBatchStatus) -> Result<
             }
             step.follow(status, &driver, batch.requested_executors()).await
         }
-        Started::Lost => step.lost(status).await,
+        Started::Lost => step.lost(status, batch.requested_executors()).await,
         Started::NotOurs(object) => {
             let message =
                 format!("{object} exists and belongs to something else; delete it, or name the batch differently");
@@ -94,6 +94,9 @@ pub(super) async fn hold(step: &Step<'_>, status: &SparkBatchStatus) -> Result<A
         }
         Started::Driver(driver) => end_for_suspension(step, status, &driver).await,
         _ => {
+            if let Some(driver) = step.gone_driver(status).filter(DriverFacts::has_succeeded) {
+                return step.follow(status, &driver, requested_before(status)).await;
+            }
             if status.next_attempt_time.is_some() {
                 end_previous(step).await?;
             }
@@ -113,7 +116,7 @@ pub(super) async fn hold(step: &Step<'_>, status: &SparkBatchStatus) -> Result<A
 /// Ends the driver of a batch that is being suspended, and waits for its end, but not for ever.
 async fn end_for_suspension(step: &Step<'_>, status: &SparkBatchStatus, driver: &DriverFacts) -> Result<Action, Error> {
     let overdue_after = step.context.config.overdue_after;
-    match suspended_too_late(driver, &step.deadlines(), overdue_after, step.context.now()) {
+    match suspended_too_late(status, driver, &step.deadlines(), overdue_after, step.context.now()) {
         Some(end) => step.write(status, &step.observation(end, Some(driver))).await,
         None => step.end_driver(status, driver, Reason::Suspended).await,
     }

@@ -58,7 +58,7 @@ impl<'a> Step<'a> {
         driver: &DriverFacts,
         requested: i32,
     ) -> Result<Action, Error> {
-        let mut seen = outcome(driver, &self.deadlines(), self.context.now());
+        let mut seen = outcome(status, driver, &self.deadlines(), self.context.now());
         let executors = self.context.pods.executors(&self.key(), self.attempt(), requested);
         let mut look_at = overdue_at(driver, self.context.config.overdue_after).filter(|at| *at > self.context.now());
         if self.is_overdue(driver) && !seen.phase.is_final() {
@@ -91,8 +91,13 @@ impl<'a> Step<'a> {
         (said, due.filter(|due| executors.running == 0 && *due > now))
     }
 
-    pub(super) async fn lost(&self, status: &SparkBatchStatus) -> Result<Action, Error> {
+    /// Writes how the driver ended whose pod is gone, with the executors `requested` at the start: what it told before
+    /// that, else that it is lost.
+    pub(super) async fn lost(&self, status: &SparkBatchStatus, requested: i32) -> Result<Action, Error> {
         self.leave_queue();
+        if let Some(driver) = self.gone_driver(status) {
+            return self.follow(status, &driver, requested).await;
+        }
         let message = "the driver pod is gone without having reported an end: it was deleted, or its node was lost";
         let outcome = Outcome::new(Phase::Failed, Reason::DriverLost, message);
         self.write(status, &self.observation(outcome, None)).await
@@ -152,6 +157,18 @@ impl<'a> Step<'a> {
         Ok(match self.objects().driver(name, &owner).await? {
             Started::Driver(driver) if driver.pod_uid == uid => Some(*driver),
             _ => None,
+        })
+    }
+
+    /// What the attempt's driver told of its end before its pod went.
+    pub(super) fn gone_driver(&self, status: &SparkBatchStatus) -> Option<DriverFacts> {
+        let (owner, name) = (self.uid(), self.names(self.attempt()).driver_pod);
+        self.context.pods.gone_driver(&self.key(), |driver| {
+            driver.owner_uid.as_deref() == Some(&owner)
+                && match &status.driver {
+                    Some(known) => driver.pod_uid == known.pod_uid,
+                    None => driver.pod_name == name,
+                }
         })
     }
 

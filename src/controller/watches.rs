@@ -32,6 +32,7 @@ pub(super) fn batches(
         let touched = match event {
             Ok(Event::Apply(batch)) => {
                 context.queues.saw(&batch, context.now());
+                context.forget_gone_drivers(&key_of(&batch));
                 vec![ObjectRef::from_obj(&batch)]
             }
             // Listed batches can be looked up only once the listing is complete.
@@ -43,6 +44,7 @@ pub(super) fn batches(
                 let there = context.batches.state();
                 context.memory.keep_only(&there.iter().filter_map(|batch| batch.uid()).collect());
                 context.queues.listed(&there, context.now());
+                context.pods.with_gone_drivers().iter().for_each(|key| context.forget_gone_drivers(key));
                 context.counters.watches.listed("sparkbatches", context.scope.as_deref());
                 std::mem::take(&mut listed)
             }
@@ -53,6 +55,7 @@ pub(super) fn batches(
             Ok(Event::Delete(batch)) => {
                 batch.uid().iter().for_each(|uid| context.memory.forget(uid));
                 context.queues.lost_sight_of(&batch, context.now());
+                context.forget_gone_drivers(&key_of(&batch));
                 Vec::new()
             }
             Err(error) => {
@@ -87,6 +90,7 @@ pub(super) fn pods(context: &Arc<Context>) -> impl Stream<Item = Result<Request,
         .flat_map(move |event| {
             let touched = context.pods.apply(&event);
             for key in &touched {
+                context.forget_gone_drivers(key);
                 context.queues.saw_drivers(key, || context.pods.owners_at_work(key), context.now());
             }
             let reason = || ReconcileReason::Custom { reason: "pod changed".to_owned() };
@@ -113,6 +117,10 @@ pub(super) fn turns(context: &Arc<Context>) -> impl Stream<Item = Result<Request
         let reason = || ReconcileReason::Custom { reason: "turn in the queue".to_owned() };
         stream::iter(called.into_iter().map(move |key| request(reference(&key), reason())))
     })
+}
+
+fn key_of(batch: &GuardedBatch) -> BatchKey {
+    (batch.namespace().unwrap_or_default(), batch.name_any())
 }
 
 fn reference((namespace, name): &BatchKey) -> ObjectRef<GuardedBatch> {

@@ -12,11 +12,12 @@ const LONGEST_PAUSE: SignedDuration = SignedDuration::from_mins(5);
 /// How long a batch may stay in each phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadlines {
-    /// In Pending, in the namespace's queue.
+    /// In Pending, in the namespace's queue; in Starting, in another's, which holds the driver pod by scheduling gates.
     pub queued: SignedDuration,
     /// In Pending, for what keeps the driver pod from being created; as `driver_start` where it is `None`.
     pub pending: Option<SignedDuration>,
-    /// In Starting: from the driver pod's creation until its container runs.
+    /// In Starting: from the driver pod's creation, or from when no scheduling gate holds it any more, until its
+    /// container runs.
     pub driver_start: SignedDuration,
     /// In Running.
     pub running: SignedDuration,
@@ -79,6 +80,13 @@ pub fn queued_since(status: &SparkBatchStatus) -> Option<Timestamp> {
     reconciling_since(status, "False").filter(|_| status.reason == Some(Reason::Queued))
 }
 
+/// Since when a driver that waits may start: its pod's creation, or when its batch was found to stand in no queue any
+/// more, be it the operator's or one that held the pod by scheduling gates.
+#[must_use]
+pub fn startable_since(status: &SparkBatchStatus, created: Timestamp) -> Timestamp {
+    reconciling_since(status, "True").map_or(created, |since| since.max(created))
+}
+
 fn reconciling_since(status: &SparkBatchStatus, value: &str) -> Option<Timestamp> {
     let condition = status.conditions.iter().find(|condition| condition.type_ == CONDITION_RECONCILING)?;
     (condition.status == value).then_some(condition.last_transition_time.0)
@@ -88,7 +96,8 @@ fn reconciling_since(status: &SparkBatchStatus, value: &str) -> Option<Timestamp
 #[must_use]
 pub fn look_again_at(status: &SparkBatchStatus, deadlines: &Deadlines) -> Option<Timestamp> {
     let (since, limit) = match status.phase {
-        Phase::Starting => (status.start_time?, deadlines.driver_start),
+        Phase::Starting if status.reason == Some(Reason::DriverGated) => (status.start_time?, deadlines.queued),
+        Phase::Starting => (startable_since(status, status.start_time?), deadlines.driver_start),
         Phase::Running => (status.running_time?, deadlines.running),
         Phase::Pending if status.reason == Some(Reason::RetryBackoff) => return status.next_attempt_time,
         // What waits without a driver looks for its cause more often than that.
@@ -102,6 +111,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::api::conditions_for;
 
     const OPERATORS: Deadlines = Deadlines {
         queued: SignedDuration::from_secs(3600),
@@ -143,6 +153,14 @@ mod tests {
         assert_eq!(look_again_at(&of(Phase::Starting), &OPERATORS), at(610));
         assert_eq!(look_again_at(&of(Phase::Running), &OPERATORS), at(86_420));
         assert_eq!(look_again_at(&of(Phase::Failed), &OPERATORS), None);
+        let waits = |reason, second| SparkBatchStatus {
+            conditions: conditions_for(Phase::Starting, reason, "", 1, &[], Timestamp::from_second(second).unwrap()),
+            reason: Some(reason),
+            ..of(Phase::Starting)
+        };
+        assert_eq!(look_again_at(&waits(Reason::DriverGated, 12), &OPERATORS), at(3610));
+        assert_eq!(look_again_at(&waits(Reason::Unschedulable, 5000), &OPERATORS), at(5600), "a gate went by then");
+        assert_eq!(look_again_at(&waits(Reason::Unschedulable, 5), &OPERATORS), at(610));
         let endless = Deadlines { driver_start: SignedDuration::MAX, ..OPERATORS };
         assert_eq!(look_again_at(&of(Phase::Starting), &endless), None);
     }

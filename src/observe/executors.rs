@@ -3,7 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod, PodStatus};
 
-use super::facts::{disruption, state_of};
+use super::ends::disruption;
+use super::facts::state_of;
 use super::{DriverEnd, DriverState};
 use crate::api::{EXECUTOR_CONTAINER, ExecutorCounts, ExecutorFailure, MAX_EXECUTOR_FAILURES, Reason, text};
 
@@ -39,7 +40,7 @@ pub fn executor_state(pod: &Pod) -> ExecutorState {
 /// Why an executor pod waits, where Kubernetes gives a cause that does not pass by itself, and its message.
 #[must_use]
 pub fn executor_wait(pod: &Pod) -> Option<(Reason, String)> {
-    match state_of(pod.status.as_ref(), EXECUTOR_CONTAINER) {
+    match state_of(pod, EXECUTOR_CONTAINER) {
         DriverState::Waiting { reason, message } if reason != Reason::DriverPending => Some((reason, message)),
         _ => None,
     }
@@ -57,7 +58,7 @@ pub fn executor_failure(pod: &Pod) -> Option<ExecutorFailure> {
     let ended = container.filter(|ended| ended.exit_code != 0);
     let disrupted = disruption(status).filter(|_| ended.is_some() || container.is_none());
     let reason = match (disrupted, ended) {
-        (Some(why), _) => Some(why),
+        (Some(why), _) => Some(why.reason),
         (None, Some(ended)) if !was_told_to_end(pod, ended) => ended.reason.clone(),
         (None, None) if container.is_none() && status.phase.as_deref() == Some("Failed") => status.reason.clone(),
         _ => return None,
@@ -145,6 +146,10 @@ pub fn lack(
         return None;
     }
     let (cause, message) = match wait {
+        // Named for drivers.
+        Some((reason @ Reason::DriverGated, message)) => {
+            (LackCause::Kept(*reason), format!("no executor runs: {message}"))
+        }
         Some((reason, message)) => (LackCause::Kept(*reason), format!("no executor runs: {reason}: {message}")),
         None if counts.pending > 0 => {
             (LackCause::Pending, "no executor runs: the executor pods wait to start".to_owned())
@@ -234,6 +239,7 @@ mod tests {
         let end = DriverEnd {
             cause: EndCause::Exit,
             exit_code: Some(1),
+            init_container: None,
             message: String::new(),
             started: None,
             finished: Some(at(10)),
@@ -276,7 +282,9 @@ mod tests {
             "reason": "Unschedulable", "message": "0/1 nodes are available" }] });
         let wait = executor_wait(&executor(status, None));
         let counts = ExecutorCounts { pending: 1, ..ExecutorCounts::default() };
-        let lack = lack(&counts, wait.as_ref(), at(0), true, at(30)).unwrap();
-        assert_eq!(lack.message, "no executor runs: Unschedulable: 0/1 nodes are available");
+        let told = |wait| lack(&counts, wait, at(0), true, at(30)).unwrap().message;
+        assert_eq!(told(wait.as_ref()), "no executor runs: Unschedulable: 0/1 nodes are available");
+        let gated = (Reason::DriverGated, "held by scheduling gates: g".to_owned());
+        assert_eq!(told(Some(&gated)), "no executor runs: held by scheduling gates: g");
     }
 }

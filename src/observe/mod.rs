@@ -4,6 +4,7 @@
 //! what that means for a batch; [`next_status`] writes it down without ever changing a final outcome.
 
 mod deadlines;
+mod ends;
 mod executors;
 mod facts;
 mod mend;
@@ -13,11 +14,12 @@ mod queue;
 mod retry;
 mod status;
 
-pub use deadlines::{Deadlines, look_again_at, pause_of, queued_since, waiting_since};
+pub use deadlines::{Deadlines, look_again_at, pause_of, queued_since, startable_since, waiting_since};
+pub use ends::{Disruption, DriverEnd, EndCause};
 pub use executors::{
     ExecutorState, LACK_GRACE, Lack, LackCause, executor_failure, executor_state, executor_wait, lack, last_failures,
 };
-pub use facts::{DriverEnd, DriverFacts, DriverState, EndCause, driver_facts};
+pub use facts::{DriverFacts, DriverState, driver_facts};
 pub use mend::mended;
 pub use outcome::{Outcome, outcome};
 pub use overdue::{may_still_run, overdue_at, suspended_too_late};

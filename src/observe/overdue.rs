@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Deadlines, DriverFacts, DriverState, Outcome, outcome};
-use crate::api::{Phase, Reason};
+use crate::api::{Phase, Reason, SparkBatchStatus};
 
 /// When `driver` should be gone for so long, `after` the end of its grace period, that it is told; `None` if nobody has
 /// deleted it.
@@ -27,13 +27,14 @@ pub fn may_still_run(driver: &DriverFacts) -> String {
 /// waited for as long as one that cannot be created.
 #[must_use]
 pub fn suspended_too_late(
+    status: &SparkBatchStatus,
     driver: &DriverFacts,
     deadlines: &Deadlines,
     after: SignedDuration,
     now: Timestamp,
 ) -> Option<Outcome> {
     if matches!(driver.state, DriverState::Running { .. }) {
-        let seen = outcome(driver, deadlines, now);
+        let seen = outcome(status, driver, deadlines, now);
         if seen.phase.is_final() {
             return Some(seen);
         }
@@ -76,12 +77,13 @@ mod tests {
             deleted: gone_by.is_some(),
             gone_by: gone_by.map(at),
             ui_address: None,
+            disruption: None,
             state,
         }
     }
 
     fn too_late(driver: &DriverFacts, after: i64, now: i64) -> Option<Outcome> {
-        suspended_too_late(driver, &LIMITS, SignedDuration::from_secs(after), at(now))
+        suspended_too_late(&SparkBatchStatus::default(), driver, &LIMITS, SignedDuration::from_secs(after), at(now))
     }
 
     #[test]

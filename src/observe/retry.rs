@@ -183,6 +183,8 @@ mod tests {
 
     #[rstest]
     #[case(Reason::DriverEvicted, 2, 0)]
+    #[case(Reason::DriverPreempted, 2, 0)]
+    #[case(Reason::NodeLost, 2, 0)]
     #[case(Reason::DriverExitNonZero, 0, 1)]
     #[case(Reason::InvalidSpec, 0, 0)]
     #[case(Reason::NameConflict, 0, 0)]

@@ -178,6 +178,7 @@ mod tests {
                 DriverState::Ended(DriverEnd {
                     cause,
                     exit_code,
+                    init_container: None,
                     message: String::new(),
                     started: None,
                     finished: None,
@@ -197,13 +198,14 @@ mod tests {
             deleted,
             gone_by: None,
             ui_address: Some("10.0.0.1:4040".into()),
+            disruption: None,
             state,
         }
     }
 
     fn observe(previous: &SparkBatchStatus, driver: &DriverFacts, now: Timestamp) -> SparkBatchStatus {
         let driver_start = jiff::SignedDuration::from_secs(600);
-        let outcome = outcome(driver, &Deadlines { driver_start, ..Deadlines::default() }, now);
+        let outcome = outcome(previous, driver, &Deadlines { driver_start, ..Deadlines::default() }, now);
         let seen = Observation {
             app_id: Some("spark-1".into()),
             driver: Some(driver),
@@ -284,7 +286,14 @@ mod tests {
     #[test]
     fn a_status_stays_small_whatever_happens() {
         let message = "é".repeat(1024);
-        let end = DriverEnd { cause: EndCause::Exit, exit_code: Some(1), message, started: None, finished: None };
+        let end = DriverEnd {
+            cause: EndCause::Exit,
+            exit_code: Some(1),
+            init_container: None,
+            message,
+            started: None,
+            finished: None,
+        };
         let status =
             observe(&SparkBatchStatus::default(), &facts(DriverState::Ended(end), false), Timestamp::UNIX_EPOCH);
         assert!(serde_json::to_vec(&status).unwrap().len() < 8192);

@@ -51,3 +51,33 @@ async fn time_in_suspension_does_not_count() {
     server.update("sparkbatches", NS, "pi", |batch| batch["spec"]["suspend"] = json!(false));
     until_phase(&server, "pi", "Starting", "DriverPending").await;
 }
+
+fn gate(server: &ApiServer, driver: &str, gates: &Value) {
+    server.update("pods", NS, driver, |pod| pod["spec"]["schedulingGates"] = gates.clone());
+}
+
+#[tokio::test]
+async fn a_driver_behind_a_scheduling_gate_stands_in_a_queue_and_is_not_late() {
+    let server = server();
+    let _operator = start(server.client());
+    submit(&server, "pi", json!({ "file": "/a.py", "deadlines": { "driverStartSeconds": 2 } }));
+    let driver = driver_name(&server).await;
+    gate(&server, &driver, &json!([{ "name": "kueue.x-k8s.io/admission" }]));
+    until_phase(&server, "pi", "Starting", "DriverGated").await;
+    assert_eq!(message(&server), "held by scheduling gates: kueue.x-k8s.io/admission");
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    assert_eq!(phase_reason(&server, "pi").1, "DriverGated");
+    gate(&server, &driver, &Value::Null);
+    until_phase(&server, "pi", "Starting", "DriverPending").await;
+    until_phase(&server, "pi", "Failed", "DriverStartTimeout").await;
+}
+
+#[tokio::test]
+async fn a_driver_that_no_queue_lets_go_fails_at_the_deadline_of_queues() {
+    let server = server();
+    let _operator = start(server.client());
+    submit(&server, "pi", json!({ "file": "/a.py", "deadlines": { "queuedSeconds": 2 } }));
+    gate(&server, &driver_name(&server).await, &json!([{ "name": "kueue.x-k8s.io/admission" }]));
+    until_phase(&server, "pi", "Failed", "DeadlineExceeded").await;
+    assert!(message(&server).contains("deadlines.queuedSeconds"), "{}", message(&server));
+}

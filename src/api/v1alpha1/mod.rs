@@ -213,7 +213,8 @@ pub enum PodRetention {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeadlinesSpec {
-    /// To wait in the namespace's queue, where the operator limits how many batches run at once.
+    /// To wait in the namespace's queue, where the operator limits how many batches run at once; and behind scheduling
+    /// gates of the driver pod, as in Kueue's queue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub queued_seconds: Option<i32>,
@@ -221,7 +222,7 @@ pub struct DeadlinesSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub pending_seconds: Option<i32>,
-    /// From the driver pod's creation until it runs.
+    /// From the driver pod's creation, or from when no scheduling gate holds it any more, until it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub driver_start_seconds: Option<i32>,

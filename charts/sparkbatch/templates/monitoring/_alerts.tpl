@@ -59,11 +59,11 @@
   summary: The controller is busy without a pause
   description: Batches wait to be looked at. Give controller.concurrency more, or controller.shards and replicas.
 - alert: SparkbatchInfrastructureFails
-  expr: sum(increase(sparkbatch_batches_finished_total{ {{- $own -}} ,phase="Failed",reason=~"DriverEvicted|DriverLost|DriverStartTimeout|ImagePullFailed|Unschedulable"}[1h])) > 5
+  expr: sum(increase(sparkbatch_batches_finished_total{ {{- $own -}} ,phase="Failed",reason=~"DriverEvicted|DriverLost|DriverPreempted|DriverStartTimeout|ImagePullFailed|NodeLost|Unschedulable"}[1h])) > 5
   for: 5m
   severity: warning
   summary: Batches fail for no fault of their applications
-  description: More than five in an hour were evicted, lost, or never came to run.
+  description: More than five in an hour were evicted, preempted, lost, or never came to run.
 - alert: SparkbatchWatchesFail
   expr: >-
     sum(rate(sparkbatch_controller_watch_errors_total{ {{- $own -}} }[15m])) > 0.1
