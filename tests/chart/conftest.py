@@ -8,7 +8,8 @@ import subprocess
 
 import pytest
 import yaml
-from fake_cluster import Cluster, namespace
+from fake_cluster import Cluster
+from fake_cluster import namespace as of_name
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 CHART = ROOT / "charts/sparkbatch"
@@ -55,12 +56,12 @@ class Helm:
         assert status != 0, f"was not refused: {out[:500]}"
         return error
 
-    def notes(self, values):
+    def notes(self, values, release="sparkbatch", namespace="sparkbatch-system"):
         """What the release says at its end."""
         # Helm 3 asks whether there is a cluster even so.
-        with contextlib.closing(Cluster(namespace("kube-system"))) as cluster:
+        with contextlib.closing(Cluster(of_name("kube-system"))) as cluster:
             arguments = ["--dry-run=client", "--disable-openapi-validation", "--kubeconfig", cluster.kubeconfig(self.folder)]
-            status, out, error = self.with_values(["install", "sparkbatch"], values, *arguments)
+            status, out, error = self.with_values(["install", release], values, *arguments, "--namespace", namespace)
         assert status == 0, error
         return out.partition("NOTES:\n")[2]
 

@@ -158,17 +158,6 @@ def test_monitoring_asks_for_metrics_and_labels_that_there_are(helm):
         assert asked <= there, text
 
 
-def test_what_is_said_at_the_end_is_a_curl_to_the_service(helm):
-    notes = helm.notes({})
-    assert "port-forward service/sparkbatch 8998:8998" in notes
-    assert "curl http://localhost:8998/namespaces/spark-jobs/batches" in notes
-    assert 'authorization: Bearer $TOKEN' in notes
-    assert "curl --insecure https://" in helm.notes({"facade": {"tls": {"enabled": True, "secretName": "a"}}})
-    without = helm.notes({"facade": {"auth": "none"}})
-    assert "TOKEN" not in without and "Whoever reaches" in without
-    assert "curl" not in helm.notes({"facade": {"enabled": False}})
-
-
 def test_the_chart_is_of_the_programs_version():
     version = re.search(r'^version = "(.+)"', (ROOT / "Cargo.toml").read_text(), re.MULTILINE)[1]
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())

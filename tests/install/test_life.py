@@ -65,9 +65,12 @@ def test_a_batch_runs_that_somebody_with_the_role_edit_posts(cluster, release):
     until("the batch to succeed", has_ended, 180)
 
 
-def test_what_the_notes_say_is_where_it_runs(release):
-    notes, _ = release
-    assert f"namespace: {JOBS}" in notes and f"service/{RELEASE} 8998:8998" in notes, notes
+def test_what_the_notes_say_runs_a_batch_as_it_is_pasted(cluster, release):
+    printed = cluster.paste(release[0])
+    print(printed)
+    assert printed.rstrip().endswith("\n201"), printed
+    assert cluster.get("sparkbatch", "pi")["status"]["phase"] == "Succeeded", printed
+    cluster.until_all_succeeded()
 
 
 def test_an_upgrade_leaves_a_running_batch_alone(cluster, release, previous):
