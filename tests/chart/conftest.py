@@ -19,6 +19,7 @@ IMAGE = {"image": {"repository": "registry.example.com/sparkbatch"}}
 
 def pytest_addoption(parser):
     parser.addoption("--helm", default="deploy/local/cluster helm", help="how to run Helm")
+    parser.addoption("--kustomize", default="deploy/local/cluster kustomize", help="how to run kustomize")
     parser.addoption("--write", action="store_true", help="write the goldens anew")
 
 
