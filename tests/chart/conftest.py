@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 import yaml
-from fake_cluster import Cluster
+from fake_cluster import Cluster, served
 from fake_cluster import namespace as of_name
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
@@ -60,7 +60,7 @@ class Helm:
     def notes(self, values, release="sparkbatch", namespace="sparkbatch-system"):
         """What the release says at its end."""
         # Helm 3 asks whether there is a cluster even so.
-        with contextlib.closing(Cluster(of_name("kube-system"))) as cluster:
+        with contextlib.closing(Cluster(of_name("kube-system") | served("v1alpha1"))) as cluster:
             arguments = ["--dry-run=client", "--disable-openapi-validation", "--kubeconfig", cluster.kubeconfig(self.folder)]
             status, out, error = self.with_values(["install", release], values, *arguments, "--namespace", namespace)
         assert status == 0, error
