@@ -16,6 +16,7 @@ import urllib.error
 import urllib.request
 
 import pytest
+import yaml
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 CHART = ROOT / "charts/sparkbatch"
@@ -214,10 +215,15 @@ def golden(request):
 
 @pytest.fixture
 def previous(tmp_path):
-    """The chart as the version before could have been: none was released yet. Its pods differ, so all are replaced."""
+    """The chart as the version before could have been: none was released yet. Its pods differ, so all are replaced, and
+    its definition lacks a column."""
     chart = tmp_path / "sparkbatch"
     shutil.copytree(CHART, chart)
     about = chart / "Chart.yaml"
     lines = about.read_text().splitlines(keepends=True)
     about.write_text("".join("version: 0.0.9\n" if line.startswith("version:") else line for line in lines))
+    file = chart / "files/sparkbatches.yaml"
+    definition = yaml.safe_load(file.read_text())
+    definition["spec"]["versions"][0]["additionalPrinterColumns"].pop()
+    file.write_text(yaml.safe_dump(definition, sort_keys=False))
     return chart

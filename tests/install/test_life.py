@@ -95,6 +95,32 @@ def uids(pods):
     return {pod["metadata"]["uid"] for pod in pods}
 
 
+def columns(cluster):
+    return len(cluster.get(*DEFINITION.split("/"))["spec"]["versions"][0]["additionalPrinterColumns"])
+
+
+def test_the_way_back_leaves_the_newer_definition_and_the_next_upgrade_takes_it_up(cluster, release, previous):
+    newer = columns(cluster)
+    cluster.helm({"crds": {"enabled": False}}, chart=previous)
+    assert "sparkbatch-0.0.9" in cluster.run("helm", "list", "--namespace", SYSTEM).stdout
+    assert columns(cluster) == newer
+    cluster.submit("back")
+    cluster.until_phase("back", "Succeeded")
+    cluster.helm({})
+    manifest = cluster.run("helm", "get", "manifest", RELEASE, "--namespace", SYSTEM).stdout
+    assert "kind: CustomResourceDefinition" in manifest and columns(cluster) == newer
+
+
+def test_a_rollback_takes_the_definition_back_as_the_page_on_upgrades_warns(cluster, release, previous):
+    newer = columns(cluster)
+    cluster.helm({}, chart=previous)
+    cluster.helm({})
+    cluster.run("helm", "rollback", RELEASE, "--namespace", SYSTEM, "--wait", "--timeout", "120s")
+    assert columns(cluster) == newer - 1
+    cluster.helm({})
+    assert columns(cluster) == newer
+
+
 def test_an_uninstall_leaves_batches_and_an_install_takes_them_up_again(cluster, release):
     cluster.submit("left", args=["200"])
     before = cluster.until_phase("left", "Running")
