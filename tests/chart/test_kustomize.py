@@ -81,6 +81,24 @@ def test_each_folder_can_be_built(build, folder):
     build(ROOT / folder)
 
 
+def test_the_two_parts_of_separate_share_no_account_and_what_callers_reach_reads_no_secret(build):
+    objects = build(ROOT / "deploy/kustomize/separate")
+    accounts = {
+        each["metadata"]["name"]: each["spec"]["template"]["spec"]["serviceAccountName"]
+        for each in objects
+        if each["kind"] == "Deployment"
+    }
+    assert accounts == {"sparkbatch-controller": "sparkbatch-controller", "sparkbatch-facade": "sparkbatch-facade"}
+    assert bound(objects) == {
+        ("sparkbatch-system", "sparkbatch-controller"): {"sparkbatch-controller", "sparkbatch-leases"},
+        ("sparkbatch-system", "sparkbatch-facade"): {"sparkbatch-facade", "sparkbatch-facade-cluster"},
+    }
+    for role in ("sparkbatch-facade", "sparkbatch-facade-cluster"):
+        for rule in named(objects, "ClusterRole", role)["rules"]:
+            assert "pods" not in rule["resources"]
+            assert "secrets" not in rule["resources"] or rule["verbs"] == ["create"]
+
+
 @pytest.mark.parametrize("folder", [each for each in FOLDERS if is_component(each)], ids=str)
 def test_each_component_can_be_built_in_its_overlay(build, copy, folder):
     overlay = copy / folder.parent
