@@ -58,7 +58,9 @@ def test_what_selects_pods_selects_those_of_one_deployment(helm, name):
     objects = helm.objects(value_sets.ALL[name])
     pods = [each["spec"]["template"]["metadata"]["labels"] for each in by_kind(objects, "Deployment")]
     selectors = [each["spec"]["selector"]["matchLabels"] for each in by_kind(objects, "PodDisruptionBudget")]
-    selectors += [each["spec"]["podSelector"]["matchLabels"] for each in by_kind(objects, "NetworkPolicy")]
+    # Those of namespaces of jobs select Spark's.
+    policies = [each for each in by_kind(objects, "NetworkPolicy") if each["metadata"]["namespace"] == "sparkbatch-system"]
+    selectors += [each["spec"]["podSelector"]["matchLabels"] for each in policies]
     selectors += [each["spec"]["selector"]["matchLabels"] for each in by_kind(objects, "Deployment")]
     services = by_kind(objects, "Service")
     selectors += [each["spec"]["selector"] for each in services if not each["metadata"]["name"].endswith("-metrics")]

@@ -49,6 +49,7 @@ EVERYTHING = {
     "jobs": {
         "namespaces": [{"name": "team-a"}, {"name": "team-b", "create": True, "instanceId": "43f79a18"}],
         "serviceAccount": {"name": "driver", "annotations": {"role": "arn"}},
+        "networkPolicy": {"enabled": True, "metricsClients": [{"namespaceSelector": {}}]},
     },
     "spark": {"imagePullPolicy": "Always", "conf": {"spark.eventLog.enabled": True, "spark.a": "$(POD_NAME)"}},
     "tracesEndpoint": "http://collector:4318",
