@@ -23,8 +23,14 @@ def without_files(text):
     return "".join(part for part in parts if not re.search(r"templates/(definition|monitoring/dashboard)\.yaml", part))
 
 
+def test_values_of_pages_are_found():
+    found = value_sets.of_pages()
+    assert found["my-values.yaml of docs/quickstart.md"]["jobs"] == {"namespaces": [{"name": "spark-jobs", "create": True}]}
+    assert found["--set crds.enabled=false of docs/upgrade.md"] == {"crds": {"enabled": False}}
+
+
 @pytest.mark.parametrize("name", value_sets.ALL)
-def test_every_set_of_values_that_the_readme_shows_passes_helm_lint(helm, name):
+def test_every_set_of_values_that_a_page_shows_passes_helm_lint(helm, name):
     status, out, error = helm.with_values(["lint", "--strict"], value_sets.ALL[name])
     assert status == 0, out + error
 

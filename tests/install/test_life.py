@@ -30,7 +30,7 @@ def test_it_takes_little_memory(cluster, release):
     parts = {part: resident(cluster.pods(part)[0]) / 1e6 for part in ("controller", "facade")}
     print(f"memory idle, of one pod each: {', '.join(f'{part} {size:.0f} MB' for part, size in parts.items())}")
     assert all(size > 5 for size in parts.values()), "that is not the program"
-    # 40 are aimed at, and reached without much to spare.
+    # 40 are aimed at, and 38 to 39 were measured: docs/benchmarks.md says why the limit is not that.
     assert sum(parts.values()) < 45
 
 
