@@ -35,9 +35,16 @@ def _discovery(path, objects):
 
 def _kinds(path, kinds):
     resources = [
-        {"name": f"{kind.lower()}s", "kind": kind, "namespaced": kind not in OF_THE_CLUSTER, "verbs": ["get"]} for kind in kinds
+        {"name": _plural(kind), "kind": kind, "namespaced": kind not in OF_THE_CLUSTER, "verbs": ["get"]} for kind in kinds
     ]
     return {"kind": "APIResourceList", "groupVersion": path.split("/", 2)[2], "resources": resources}
+
+
+def _plural(kind):
+    word = kind.lower()
+    if word.endswith("y"):
+        return f"{word[:-1]}ies"
+    return f"{word}es" if word.endswith(("s", "ch")) else f"{word}s"
 
 
 def _group(version):

@@ -113,7 +113,8 @@ def test_each_component_can_be_built_in_its_overlay(build, copy, folder):
     if folder.name == "rest":
         assert bound(objects)[account] == roles | {"sparkbatch-facade", "sparkbatch-facade-cluster"}
         assert env(objects)["SPARKBATCH_DEFAULT_NAMESPACE"] == served
-        (rule,) = (each for each in named(objects, "ClusterRole", "sparkbatch-facade-cluster")["rules"] if "namespaces" in each["resources"])
+        rules = named(objects, "ClusterRole", "sparkbatch-facade-cluster")["rules"]
+        (rule,) = (each for each in rules if "namespaces" in each["resources"])
         assert rule["resourceNames"] == [served]
     else:
         assert bound(objects)[account] == roles
