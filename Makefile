@@ -97,7 +97,7 @@ image-index: ## One image of those in dist, for every architecture: an OCI layou
 	@deploy/release index
 sbom: ## What the program is made of, as CycloneDX, into dist.
 	@deploy/release sbom
-chart-package: ## The chart as a package, into dist.
+chart-package: ## The chart as a package, into dist. With REPOSITORY=registry/name it knows its image.
 	@deploy/release chart
 publish: ## Pushes dist/image to IMAGE=registry/name and the chart to CHARTS=oci://registry/folder.
 	@deploy/release publish

@@ -8,7 +8,8 @@ import subprocess
 
 import pytest
 import yaml
-from fake_cluster import Cluster, namespace
+from fake_cluster import Cluster, served
+from fake_cluster import namespace as of_name
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 CHART = ROOT / "charts/sparkbatch"
@@ -18,6 +19,7 @@ IMAGE = {"image": {"repository": "registry.example.com/sparkbatch"}}
 
 def pytest_addoption(parser):
     parser.addoption("--helm", default="deploy/local/cluster helm", help="how to run Helm")
+    parser.addoption("--kustomize", default="deploy/local/cluster kustomize", help="how to run kustomize")
     parser.addoption("--write", action="store_true", help="write the goldens anew")
 
 
@@ -55,12 +57,12 @@ class Helm:
         assert status != 0, f"was not refused: {out[:500]}"
         return error
 
-    def notes(self, values):
+    def notes(self, values, release="sparkbatch", namespace="sparkbatch-system"):
         """What the release says at its end."""
         # Helm 3 asks whether there is a cluster even so.
-        with contextlib.closing(Cluster(namespace("kube-system"))) as cluster:
+        with contextlib.closing(Cluster(of_name("kube-system") | served("v1alpha1"))) as cluster:
             arguments = ["--dry-run=client", "--disable-openapi-validation", "--kubeconfig", cluster.kubeconfig(self.folder)]
-            status, out, error = self.with_values(["install", "sparkbatch"], values, *arguments)
+            status, out, error = self.with_values(["install", release], values, *arguments, "--namespace", namespace)
         assert status == 0, error
         return out.partition("NOTES:\n")[2]
 

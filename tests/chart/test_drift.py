@@ -27,7 +27,7 @@ def test_the_readmes_tables_are_those_of_the_values(tmp_path):
 
 def test_kustomize_is_as_the_chart_has_it(tmp_path, request):
     files = made_into(tmp_path, "deploy/kustomize/generate", HELM=request.config.getoption("--helm"))
-    assert len(files) == 7
+    assert len(files) == 11
     for file in files:
         committed = ROOT / "deploy/kustomize" / file.relative_to(tmp_path)
         assert file.read_text() == committed.read_text(), f"{committed.relative_to(ROOT)}: make generate"

@@ -41,6 +41,16 @@ CONTRADICTIONS = [
     ({"mode": "combined", "facade": {"autoscaling": {"enabled": True}}}, "facade.autoscaling: replicas of the controller"),
     ({"mode": "combined", "facade": {"replicas": 3}}, "in mode combined; set controller.replicas"),
     ({"mode": "combined", "facade": {"extraArgs": ["-v"]}}, "in mode combined; set controller.extraArgs"),
+    ({"mode": "combined", "facade": {"resources": {"limits": {"memory": "1Gi"}}}}, "facade.resources: the REST API has no pods"),
+    ({"mode": "combined", "facade": {"serviceAccount": {"name": "a"}}}, "facade.serviceAccount: the REST API has no account"),
+    ({"mode": "combined", "facade": {"serviceAccount": {"annotations": {"a": "b"}}}}, "set controller.serviceAccount"),
+    ({"mode": "combined", "facade": {"podDisruptionBudget": {"minAvailable": 1}}}, "set controller.podDisruptionBudget"),
+    ({"mode": "combined", "facade": {"topologySpreadConstraints": []}}, "set controller.topologySpreadConstraints"),
+    ({"facade": {"podDisruptionBudget": {"maxUnavailable": 0}}}, "maxUnavailable: 0 would keep every node from being drained"),
+    ({"facade": {"podDisruptionBudget": {"maxUnavailable": "0%"}}}, "maxUnavailable: 0% would keep every node from"),
+    ({"facade": {"podDisruptionBudget": {"minAvailable": "100%"}}}, "minAvailable: 100% of 2 pods would keep every node"),
+    ({"facade": {"podDisruptionBudget": {"minAvailable": "51%"}}}, "minAvailable: 51% of 2 pods would keep every node"),
+    ({"controller": {"podDisruptionBudget": {"enabled": True, "minAvailable": "1%"}}}, "minAvailable: 1% of 1 pods would"),
     ({"rbac": {"clusterRoles": False}}, "rbac.clusterRoles: false needs watchNamespaces"),
     ({"rbac": {"clusterRoles": False}, "watchNamespaces": ["a"]}, "create TokenReviews and SubjectAccessReviews"),
     ({"rbac": {"clusterRoles": False}, "watchNamespaces": ["a"], "facade": {"auth": "none"}}, "has to see Namespace objects"),
@@ -63,6 +73,22 @@ def test_what_the_schema_does_not_know_is_refused(helm, values, said):
 @pytest.mark.parametrize(("values", "said"), CONTRADICTIONS, ids=[json.dumps(values) for values, _ in CONTRADICTIONS])
 def test_a_contradiction_is_refused_with_what_to_change(helm, values, said):
     assert said in helm.refusal(values)
+
+
+# Budgets by which a pod may go, and values of the REST API that mode combined leaves as they are.
+FINE = [
+    {"facade": {"podDisruptionBudget": {"minAvailable": "50%"}}},
+    {"facade": {"podDisruptionBudget": {"minAvailable": 0}}},
+    {"facade": {"podDisruptionBudget": {"minAvailable": 1, "maxUnavailable": 0}}},
+    {"facade": {"podDisruptionBudget": {"maxUnavailable": "1%"}}},
+    {"facade": {"podDisruptionBudget": {"enabled": False, "maxUnavailable": 0}}},
+    {"mode": "combined", "facade": yaml.safe_load((CHART / "values.yaml").read_text())["facade"]},
+]
+
+
+@pytest.mark.parametrize("values", FINE, ids=lambda values: json.dumps(values)[:80])
+def test_what_contradicts_nothing_is_taken(helm, values):
+    assert helm.objects(values)
 
 
 def test_all_contradictions_are_told_at_once(helm):

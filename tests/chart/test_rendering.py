@@ -23,8 +23,14 @@ def without_files(text):
     return "".join(part for part in parts if not re.search(r"templates/(definition|monitoring/dashboard)\.yaml", part))
 
 
+def test_values_of_pages_are_found():
+    found = value_sets.of_pages()
+    assert found["my-values.yaml of docs/quickstart.md"]["jobs"] == {"namespaces": [{"name": "spark-jobs", "create": True}]}
+    assert found["--set crds.enabled=false of docs/upgrade.md"] == {"crds": {"enabled": False}}
+
+
 @pytest.mark.parametrize("name", value_sets.ALL)
-def test_every_set_of_values_that_the_readme_shows_passes_helm_lint(helm, name):
+def test_every_set_of_values_that_a_page_shows_passes_helm_lint(helm, name):
     status, out, error = helm.with_values(["lint", "--strict"], value_sets.ALL[name])
     assert status == 0, out + error
 
@@ -58,7 +64,9 @@ def test_what_selects_pods_selects_those_of_one_deployment(helm, name):
     objects = helm.objects(value_sets.ALL[name])
     pods = [each["spec"]["template"]["metadata"]["labels"] for each in by_kind(objects, "Deployment")]
     selectors = [each["spec"]["selector"]["matchLabels"] for each in by_kind(objects, "PodDisruptionBudget")]
-    selectors += [each["spec"]["podSelector"]["matchLabels"] for each in by_kind(objects, "NetworkPolicy")]
+    # Those of namespaces of jobs select Spark's.
+    policies = [each for each in by_kind(objects, "NetworkPolicy") if each["metadata"]["namespace"] == "sparkbatch-system"]
+    selectors += [each["spec"]["podSelector"]["matchLabels"] for each in policies]
     selectors += [each["spec"]["selector"]["matchLabels"] for each in by_kind(objects, "Deployment")]
     services = by_kind(objects, "Service")
     selectors += [each["spec"]["selector"] for each in services if not each["metadata"]["name"].endswith("-metrics")]
@@ -156,17 +164,6 @@ def test_monitoring_asks_for_metrics_and_labels_that_there_are(helm):
         asked = {matcher.name for selector in selectors for matcher in selector.matchers.matchers}
         asked |= {label for part in found if isinstance(part, promql_parser.AggregateExpr) and part.modifier for label in part.modifier.labels}
         assert asked <= there, text
-
-
-def test_what_is_said_at_the_end_is_a_curl_to_the_service(helm):
-    notes = helm.notes({})
-    assert "port-forward service/sparkbatch 8998:8998" in notes
-    assert "curl http://localhost:8998/namespaces/spark-jobs/batches" in notes
-    assert 'authorization: Bearer $TOKEN' in notes
-    assert "curl --insecure https://" in helm.notes({"facade": {"tls": {"enabled": True, "secretName": "a"}}})
-    without = helm.notes({"facade": {"auth": "none"}})
-    assert "TOKEN" not in without and "Whoever reaches" in without
-    assert "curl" not in helm.notes({"facade": {"enabled": False}})
 
 
 def test_the_chart_is_of_the_programs_version():

@@ -1,10 +1,10 @@
-"""Values that the tests render: those that the chart's README shows, and some that show more at once."""
+"""Values that the tests render: those that the chart's README and other pages show, and some that show more at once."""
 
 import re
 
 import yaml
 
-from conftest import CHART
+from conftest import CHART, ROOT
 
 
 def of_readme():
@@ -18,6 +18,27 @@ def of_readme():
             name = title if title not in sets else f"{title}, another way"
             sets[name] = yaml.safe_load(block)
     return sets
+
+
+def of_pages():
+    """Of every page: each YAML block whose first line names it a file of values, and each --set."""
+    sets = {}
+    for page in [ROOT / "README.md", CHART / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        text, name = page.read_text(), page.relative_to(ROOT)
+        for file, block in re.findall(r"^```yaml\n# (\S*values\.yaml)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+            sets[f"{file} of {name}"] = yaml.safe_load(block)
+        for flag in re.findall(r"--set ([^\s`)]+)", text):
+            sets[f"--set {flag} of {name}"] = of_flag(flag)
+    return sets
+
+
+def of_flag(flag):
+    """What `--set a.b=c` is as values. Lists, and several in one, no page shows."""
+    key, _, value = flag.partition("=")
+    values = yaml.safe_load(value)
+    for part in reversed(key.split(".")):
+        values = {part: values}
+    return values
 
 
 def _pods():
@@ -49,6 +70,7 @@ EVERYTHING = {
     "jobs": {
         "namespaces": [{"name": "team-a"}, {"name": "team-b", "create": True, "instanceId": "43f79a18"}],
         "serviceAccount": {"name": "driver", "annotations": {"role": "arn"}},
+        "networkPolicy": {"enabled": True, "metricsClients": [{"namespaceSelector": {}}]},
     },
     "spark": {"imagePullPolicy": "Always", "conf": {"spark.eventLog.enabled": True, "spark.a": "$(POD_NAME)"}},
     "tracesEndpoint": "http://collector:4318",
@@ -113,4 +135,4 @@ GOLDEN = {
     "everything": EVERYTHING,
 }
 
-ALL = {"nothing": {}, "everything": EVERYTHING, "without authentication": {"facade": {"auth": "none"}}, **of_readme()}
+ALL = {"nothing": {}, "everything": EVERYTHING, "without authentication": {"facade": {"auth": "none"}}, **of_readme(), **of_pages()}

@@ -1,9 +1,12 @@
 """The chart on the local cluster: Helm, kubectl, and the REST API as its users reach it."""
 
+import contextlib
 import json
+import os
 import pathlib
 import shlex
 import shutil
+import signal
 import ssl
 import subprocess
 import sys
@@ -13,11 +16,14 @@ import urllib.error
 import urllib.request
 
 import pytest
+import yaml
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 CHART = ROOT / "charts/sparkbatch"
 GOLDENS = pathlib.Path(__file__).parent / "goldens"
 sys.path.append(str(ROOT / "tests/chart"))
+
+from notes import commands  # noqa: E402
 
 RELEASE, SYSTEM, JOBS = "sparkbatch", "sparkbatch-system", "spark-jobs"
 # What the local cluster needs; the rest is the chart's defaults.
@@ -77,6 +83,27 @@ class Cluster:
         pods = self.items("pods", "--namespace", SYSTEM, "--selector", labels)
         return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
 
+    def paste(self, notes):
+        """Runs what a release says at its end as somebody who pastes it into a shell; what was printed, and last the
+        status of curl's answer."""
+        folder, printed = self.folder / "paste", self.folder / "paste/printed"
+        folder.mkdir(exist_ok=True)
+        program = f'#!/bin/sh\ncd {shlex.quote(str(ROOT))} && exec {shlex.join(self.command)} kubectl "$@"\n'
+        (folder / "kubectl").write_text(program)
+        (folder / "kubectl").chmod(0o755)
+        (folder / ".curlrc").write_text('write-out = "\\n%{http_code}\\n"\nsilent\nshow-error\n')
+        environment = os.environ | {"PATH": f"{folder}:{os.environ['PATH']}", "CURL_HOME": str(folder)}
+        # A file, as the port that is forwarded stays so, and would keep a pipe open; and a session, to end it by.
+        with printed.open("w") as file:
+            streams = {"stdin": subprocess.PIPE, "stdout": file, "stderr": file, "text": True}
+            shell = subprocess.Popen(["bash"], **streams, env=environment, start_new_session=True)
+            try:
+                shell.communicate(commands(notes), timeout=400)
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(shell.pid, signal.SIGTERM)
+        return printed.read_text()
+
     # --- batches
 
     def submit(self, name, **spec):
@@ -92,6 +119,10 @@ class Cluster:
             time.sleep(0.5)
         return status
 
+    def until_all_succeeded(self):
+        for batch in self.items("sparkbatches", "--namespace", JOBS):
+            self.until_phase(batch["metadata"]["name"], "Succeeded")
+
     # --- people
 
     def token(self, name, *rights):
@@ -105,7 +136,8 @@ class Cluster:
     def rest(self, method, path, token=None, body=None, scheme="http", authority=None):
         """The REST API at its Service's address: status and answer."""
         address = self.get("service", RELEASE, SYSTEM)["spec"]["clusterIP"]
-        headers = {"Content-Type": "application/json"}
+        # The second is for facade.requireRequestedBy.
+        headers = {"Content-Type": "application/json", "X-Requested-By": "tests"}
         if token:
             headers["Authorization"] = f"Bearer {token}"
         data = json.dumps(body).encode() if body is not None else None
@@ -183,10 +215,15 @@ def golden(request):
 
 @pytest.fixture
 def previous(tmp_path):
-    """The chart as the version before could have been: none was released yet. Its pods differ, so all are replaced."""
+    """The chart as the version before could have been: none was released yet. Its pods differ, so all are replaced, and
+    its definition lacks a column."""
     chart = tmp_path / "sparkbatch"
     shutil.copytree(CHART, chart)
     about = chart / "Chart.yaml"
     lines = about.read_text().splitlines(keepends=True)
     about.write_text("".join("version: 0.0.9\n" if line.startswith("version:") else line for line in lines))
+    file = chart / "files/sparkbatches.yaml"
+    definition = yaml.safe_load(file.read_text())
+    definition["spec"]["versions"][0]["additionalPrinterColumns"].pop()
+    file.write_text(yaml.safe_dump(definition, sort_keys=False))
     return chart

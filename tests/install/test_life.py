@@ -30,7 +30,7 @@ def test_it_takes_little_memory(cluster, release):
     parts = {part: resident(cluster.pods(part)[0]) / 1e6 for part in ("controller", "facade")}
     print(f"memory idle, of one pod each: {', '.join(f'{part} {size:.0f} MB' for part, size in parts.items())}")
     assert all(size > 5 for size in parts.values()), "that is not the program"
-    # 40 are aimed at, and reached without much to spare.
+    # 40 are aimed at, and 38 to 39 were measured: docs/benchmarks.md says why the limit is not that.
     assert sum(parts.values()) < 45
 
 
@@ -65,9 +65,12 @@ def test_a_batch_runs_that_somebody_with_the_role_edit_posts(cluster, release):
     until("the batch to succeed", has_ended, 180)
 
 
-def test_what_the_notes_say_is_where_it_runs(release):
-    notes, _ = release
-    assert f"namespace: {JOBS}" in notes and f"service/{RELEASE} 8998:8998" in notes, notes
+def test_what_the_notes_say_runs_a_batch_as_it_is_pasted(cluster, release):
+    printed = cluster.paste(release[0])
+    print(printed)
+    assert printed.rstrip().endswith("\n201"), printed
+    assert cluster.get("sparkbatch", "pi")["status"]["phase"] == "Succeeded", printed
+    cluster.until_all_succeeded()
 
 
 def test_an_upgrade_leaves_a_running_batch_alone(cluster, release, previous):
@@ -90,6 +93,32 @@ def test_an_upgrade_leaves_a_running_batch_alone(cluster, release, previous):
 
 def uids(pods):
     return {pod["metadata"]["uid"] for pod in pods}
+
+
+def columns(cluster):
+    return len(cluster.get(*DEFINITION.split("/"))["spec"]["versions"][0]["additionalPrinterColumns"])
+
+
+def test_the_way_back_leaves_the_newer_definition_and_the_next_upgrade_takes_it_up(cluster, release, previous):
+    newer = columns(cluster)
+    cluster.helm({"crds": {"enabled": False}}, chart=previous)
+    assert "sparkbatch-0.0.9" in cluster.run("helm", "list", "--namespace", SYSTEM).stdout
+    assert columns(cluster) == newer
+    cluster.submit("back")
+    cluster.until_phase("back", "Succeeded")
+    cluster.helm({})
+    manifest = cluster.run("helm", "get", "manifest", RELEASE, "--namespace", SYSTEM).stdout
+    assert "kind: CustomResourceDefinition" in manifest and columns(cluster) == newer
+
+
+def test_a_rollback_takes_the_definition_back_as_the_page_on_upgrades_warns(cluster, release, previous):
+    newer = columns(cluster)
+    cluster.helm({}, chart=previous)
+    cluster.helm({})
+    cluster.run("helm", "rollback", RELEASE, "--namespace", SYSTEM, "--wait", "--timeout", "120s")
+    assert columns(cluster) == newer - 1
+    cluster.helm({})
+    assert columns(cluster) == newer
 
 
 def test_an_uninstall_leaves_batches_and_an_install_takes_them_up_again(cluster, release):

@@ -25,18 +25,20 @@ def certificate(cluster, folder, name):
 
 
 @pytest.fixture(scope="module")
-def authority(cluster, tmp_path_factory):
+def release(cluster, tmp_path_factory):
+    """Behind TLS: its certificate, and what was said at the end."""
     cluster.helm({"facade": {"replicas": 1}})
     authority = certificate(cluster, tmp_path_factory.mktemp("tls"), "first")
-    cluster.helm({"facade": {"replicas": 1, "tls": {"enabled": True, "secretName": SECRET}}})
+    done, _ = cluster.helm({"facade": {"replicas": 1, "requireRequestedBy": True, "tls": {"enabled": True, "secretName": SECRET}}})
     # The pod before, which has no TLS, takes connections until every node has heard that it ends.
     until("the pod without TLS to go", lambda: len(cluster.items("pods", "--namespace", SYSTEM, "--selector", FACADE)) == 1)
-    yield authority
+    yield authority, done.stdout
     cluster.uninstall()
     cluster.kubectl("delete", "secret", SECRET, "--namespace", SYSTEM)
 
 
-def test_who_may_view_reads_and_submits_nothing(cluster, authority):
+def test_who_may_view_reads_and_submits_nothing(cluster, release):
+    authority, _ = release
     token = cluster.token("viewer", "view")
     path = f"/namespaces/{JOBS}/batches"
     status, listed = cluster.rest("GET", path, token, scheme="https", authority=authority)
@@ -48,7 +50,8 @@ def test_who_may_view_reads_and_submits_nothing(cluster, authority):
     assert not cluster.items("sparkbatches", "--namespace", JOBS)
 
 
-def test_a_renewed_certificate_is_served_without_a_restart(cluster, authority, tmp_path):
+def test_a_renewed_certificate_is_served_without_a_restart(cluster, release, tmp_path):
+    authority, _ = release
     before = [(pod["metadata"]["uid"], restarts(pod)) for pod in cluster.pods("facade")]
     address = cluster.get("service", RELEASE, SYSTEM)["spec"]["clusterIP"]
     assert served(address) == authority.strip()
@@ -56,6 +59,14 @@ def test_a_renewed_certificate_is_served_without_a_restart(cluster, authority, t
     # The kubelet looks at Secrets once a minute, and more.
     until("the new certificate", lambda: served(address) == renewed, 180)
     assert [(pod["metadata"]["uid"], restarts(pod)) for pod in cluster.pods("facade")] == before
+
+
+def test_what_the_notes_say_runs_a_batch_as_it_is_pasted(cluster, release):
+    printed = cluster.paste(release[1])
+    print(printed)
+    assert "--insecure" in release[1] and "x-requested-by" in release[1]
+    assert printed.rstrip().endswith("\n201"), printed
+    cluster.until_all_succeeded()
 
 
 def served(address):

@@ -1,4 +1,4 @@
-"""Every set of values that the chart's README shows is one that a real API server takes."""
+"""Every set of values that a page shows is one that a real API server takes."""
 
 import json
 

@@ -32,10 +32,24 @@
 {{- if not (kindIs "invalid" $facade.replicas) }}
 {{- $said = append $said "facade.replicas: there are no pods of its own in mode combined; set controller.replicas" }}
 {{- end }}
+{{- /* What is not empty by default is compared with values.yaml's words, which templates cannot read: where these change,
+mode combined is refused until they do here. */}}
+{{- $defaults := dict
+      "resources" (dict "requests" (dict "cpu" "50m" "memory" "64Mi") "limits" (dict "memory" "512Mi"))
+      "serviceAccount" (dict "create" true "name" "" "annotations" dict)
+      "podDisruptionBudget" (dict "enabled" true "maxUnavailable" 1)
+      "topologySpreadConstraints" (list (dict "maxSkew" 1 "topologyKey" "kubernetes.io/hostname" "whenUnsatisfiable" "ScheduleAnyway"))
+}}
+{{- range $what, $default := $defaults }}
+{{- if ne (index $facade $what | toJson | replace ",\"minAvailable\":null" "") (toJson $default) }}
+{{- $of := ternary "has no account" "has no pods" (eq $what "serviceAccount") }}
+{{- $said = append $said (printf "facade.%s: the REST API %s of its own in mode combined; set controller.%s, and leave this as it is by default" $what $of $what) }}
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{- /* Accounts and rights. */}}
-{{- range $part := list "controller" "facade" }}
+{{- range $part := ternary (list "controller") (list "controller" "facade") $combined }}
 {{- $account := (index $values $part).serviceAccount }}
 {{- if and (not $account.create) (not $account.name) }}
 {{- $said = append $said (printf "%s.serviceAccount: without create, set name to the account that is there" $part) }}
@@ -125,12 +139,18 @@
 {{- $replicas := int (include "sparkbatch.replicas" $pod) }}
 {{- if and (eq $component "facade") $facade.autoscaling.enabled }}{{ $replicas = int $facade.autoscaling.minReplicas }}{{ end }}
 {{- with $pod.podDisruptionBudget }}
-{{- if and .enabled (eq $replicas 0) }}
+{{- $least := toString .minAvailable }}
+{{- /* As Kubernetes counts percents of pods: upwards. */}}
+{{- $kept := hasSuffix "%" $least | ternary (divf (mulf (trimSuffix "%" $least | int) $replicas) 100 | ceil | int) (int .minAvailable) }}
+{{- if not .enabled }}
+{{- else if eq $replicas 0 }}
 {{- $said = append $said (printf "%s.podDisruptionBudget: there is no pod to keep, as %s.replicas is 0; set enabled to false" $part $part) }}
-{{- else if and .enabled (or (kindIs "float64" .minAvailable) (kindIs "int64" .minAvailable) (kindIs "int" .minAvailable)) }}
-{{- if ge (int .minAvailable) $replicas }}
-{{- $said = append $said (printf "%s.podDisruptionBudget.minAvailable: %d of %d pods would keep every node from being drained; set it lower, or more replicas" $part (int .minAvailable) $replicas) }}
+{{- else if kindIs "invalid" .minAvailable }}
+{{- if regexMatch "^0+%?$" (toString .maxUnavailable) }}
+{{- $said = append $said (printf "%s.podDisruptionBudget.maxUnavailable: %v would keep every node from being drained; set it to 1, or enabled to false" $part .maxUnavailable) }}
 {{- end }}
+{{- else if ge $kept $replicas }}
+{{- $said = append $said (printf "%s.podDisruptionBudget.minAvailable: %v of %d pods would keep every node from being drained; set it lower, or more replicas" $part .minAvailable $replicas) }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -146,7 +166,7 @@
 {{- end }}
 {{- end }}
 
-{{- /* What the cluster has that is in the way, as a JSON list. Without a cluster, lookup finds nothing. */}}
+{{- /* What the cluster has that is in the way, or has not and should, as a JSON list. Without a cluster, lookup finds nothing. */}}
 {{- define "sparkbatch.clusterChecks" -}}
 {{- $said := list }}
 {{- if .Values.crds.enabled }}
@@ -166,9 +186,20 @@
 {{- $said = append $said (printf "crds: %s is there and no release's: set crds.enabled to false to leave it as it is, or give it to this release: kubectl label crd %s app.kubernetes.io/managed-by=Helm && kubectl annotate crd %s meta.helm.sh/release-name=%s meta.helm.sh/release-namespace=%s" $definition $definition $definition $.Release.Name $.Release.Namespace) }}
 {{- end }}
 {{- end }}
+{{- /* Everybody may ask which kinds are served, as not everybody may see the definition. That there is a Namespace says that
+these are a cluster's answers, and not Helm's own list. */}}
+{{- else if and (.Capabilities.APIVersions.Has "v1/Namespace") (not (.Capabilities.APIVersions.Has "sparkbatch.dev/v1alpha1/SparkBatch")) }}
+{{- $said = append $said "crds.enabled: is false, and the cluster does not serve sparkbatch.dev/v1alpha1: have its administrator run kubectl apply --server-side -f crds/sparkbatches.yaml, of this version of the project, or set it to true" }}
 {{- end }}
 {{- /* Whoever installs for the whole cluster may see namespaces; others are told by the API server. */}}
 {{- if and (not .Values.watchNamespaces) (lookup "v1" "Namespace" "" "kube-system") }}
+{{- with .Values.facade.tls }}
+{{- $isNamed := and .enabled .secretName (not .certManager.enabled) }}
+{{- /* Further objects may be what makes it. */}}
+{{- if and $isNamed (not (contains .secretName (toJson $.Values.extraObjects))) (not (lookup "v1" "Secret" $.Release.Namespace .secretName)) }}
+{{- $said = append $said (printf "facade.tls.secretName: there is no Secret %s in %s: kubectl create secret tls %s --namespace %s --cert tls.crt --key tls.key" .secretName $.Release.Namespace .secretName $.Release.Namespace) }}
+{{- end }}
+{{- end }}
 {{- range (include "sparkbatch.jobNamespaces" . | fromJson).items }}
 {{- if not (or .create (lookup "v1" "Namespace" "" .name)) }}
 {{- $said = append $said (printf "jobs.namespaces: there is no namespace %s; make it, or set create" .name) }}
