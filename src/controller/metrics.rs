@@ -66,11 +66,11 @@ impl Counters {
         let runs = Family::new_with_constructor((|| Histogram::new(RUNS)) as fn() -> Histogram);
         let runs =
             metrics.register("batch_duration_seconds", "Time from a batch's creation until its end", &["phase"], runs);
-        let help = "Time that a look at a batch took, by its result";
+        let help = "Time that a reconciliation of a batch took, by its result";
         let looks = Family::new_with_constructor((|| Histogram::new(LOOKS)) as fn() -> Histogram);
         Self {
             looks: metrics.register("reconcile_duration_seconds", help, &["result"], looks),
-            looking: metrics.register("reconciles_in_flight", "Batches that are looked at now", &[], Gauge::default()),
+            looking: metrics.register("reconciles_in_flight", "Reconciliations that are going on", &[], Gauge::default()),
             runs,
             finished: metrics.register(
                 "batches_finished",
@@ -143,7 +143,7 @@ impl Drop for Looking {
 pub(super) fn sample(metrics: &Metrics, leadership: &Leadership, contexts: &[Arc<Context>]) {
     let caches: Vec<_> = contexts.iter().map(|context| context.batches.clone()).collect();
     let failing = contexts.to_vec();
-    let help = "Batches whose last look failed, and which are looked at again ever more rarely";
+    let help = "Batches whose last reconciliation failed; they are tried again ever more rarely";
     metrics.sample("failing_batches", help, move || failing.iter().map(|context| context.memory.failing()).sum());
     let unreadable = caches.clone();
     let help = "Batches that this operator cannot read, since another version wrote them";

@@ -32,7 +32,7 @@ pub(super) async fn reconcile(guard: Arc<GuardedBatch>, context: Arc<Context>) -
     // Deleted meanwhile: nothing will look at it again, and what was remembered since would be so for ever.
     guard.uid().iter().for_each(|uid| context.memory.forget(uid));
     if let Err(error) = looked {
-        tracing::debug!(batch = guard.name_any(), %error, "a look at a batch that was deleted meanwhile failed");
+        tracing::debug!(batch = guard.name_any(), %error, "reconciling a batch that was deleted meanwhile failed");
     }
     Ok(Action::await_change())
 }

@@ -119,7 +119,7 @@ impl Step<'_> {
         let left = queued_since(status).map_or(timeout, |since| timeout - now.duration_since(since));
         if left <= SignedDuration::ZERO {
             let message = format!(
-                "it was not the batch's turn within {} seconds (deadlines.queuedSeconds, else the operator's \
+                "the batch was still queued after {} seconds (deadlines.queuedSeconds, else the operator's \
                  --queue-timeout)",
                 timeout.as_secs()
             );

@@ -110,7 +110,7 @@ impl Elector {
             // Whoever saw the term lapse did so before this.
             if term.act_until <= Instant::now() {
                 term.number += 1;
-                tracing::info!(lease = self.name, identity = self.identity, "leads");
+                tracing::info!(lease = self.name, identity = self.identity, "became leader");
             }
             term.act_until = asked + timing.deadline;
             term.sole_until = asked + timing.duration.saturating_sub(timing.margin);
@@ -125,7 +125,7 @@ impl Elector {
             led
         });
         if ended {
-            tracing::info!(lease = self.name, why, "leads no more");
+            tracing::info!(lease = self.name, why, "lost leadership");
         }
     }
 

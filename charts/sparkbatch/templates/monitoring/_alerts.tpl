@@ -32,7 +32,7 @@
     > 0.2 * sum(rate(sparkbatch_reconcile_duration_seconds_count{ {{- $own -}} }[10m]))
   for: 15m
   severity: warning
-  summary: One look at a batch in five fails
+  summary: One reconciliation in five fails
   description: The controller's log and sparkbatch_reconcile_duration_seconds by result say how.
 - alert: SparkbatchBatchesFail
   expr: max(sparkbatch_failing_batches{ {{- $own -}} }) > 0
