@@ -82,8 +82,6 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     all(Missing, "/properties/spark.kubernetes.submission.waitAppCompletion", "the submitting program's"),
     all(Missing, "/properties/spark.submit.pyFiles", "empty"),
     all(Added, "/properties/spark.driver.memory", "the default, said aloud"),
-    all(Changed, "/properties/spark.driver.memory", "in MiB, which every JVM reads"),
-    of("executors*", Changed, "/properties/spark.executor.memory", "in MiB, which every JVM reads"),
     of(
         "queue",
         Added,

@@ -27,10 +27,30 @@ fn add(value: &Value, path: String, leaves: &mut BTreeMap<String, String>) {
     }
 }
 
-/// What `java.util.Properties` reads from `text`, of which Spark and the operator write no more than this.
+/// What `java.util.Properties` reads from `text`, of which Spark and the operator write no more than this. Heap sizes are
+/// in MiB, as the operator writes them, so that `4g` and `4096m` are the same and nothing else is.
 pub(crate) fn properties(text: &str) -> Value {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
-    Value::Object(lines.map(property).collect::<Map<_, _>>())
+    let mut properties: Map<_, _> = lines.map(property).collect();
+    for key in ["spark.driver.memory", "spark.executor.memory"] {
+        if let Some(Value::String(size)) = properties.get_mut(key) {
+            *size = in_mebibytes(size);
+        }
+    }
+    Value::Object(properties)
+}
+
+/// Spark: `JavaUtils.byteStringAsMb`.
+fn in_mebibytes(size: &str) -> String {
+    let size = size.to_lowercase();
+    let number = size.trim_end_matches(char::is_alphabetic);
+    let amount: u64 = number.parse().unwrap();
+    match size[number.len()..].trim_end_matches('b') {
+        "g" => format!("{}m", amount << 10),
+        "" | "m" => format!("{amount}m"),
+        "k" => format!("{}m", amount >> 10),
+        other => panic!("{size}: {other}"),
+    }
 }
 
 fn property(line: &str) -> (String, Value) {
