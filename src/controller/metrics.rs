@@ -70,7 +70,12 @@ impl Counters {
         let looks = Family::new_with_constructor((|| Histogram::new(LOOKS)) as fn() -> Histogram);
         Self {
             looks: metrics.register("reconcile_duration_seconds", help, &["result"], looks),
-            looking: metrics.register("reconciles_in_flight", "Reconciliations that are going on", &[], Gauge::default()),
+            looking: metrics.register(
+                "reconciles_in_flight",
+                "Reconciliations that are going on",
+                &[],
+                Gauge::default(),
+            ),
             runs,
             finished: metrics.register(
                 "batches_finished",

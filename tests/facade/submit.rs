@@ -101,6 +101,20 @@ async fn a_batch_that_can_neither_have_its_credentials_nor_be_taken_back_is_told
     assert_eq!(batch["spec"]["confFrom"].as_array().unwrap().len(), 1);
 }
 
+/// Another request under its key may have completed it by then.
+#[tokio::test]
+async fn a_keyed_batch_whose_credentials_got_no_answer_stays_and_is_completed_by_the_next_request() {
+    let api = api_server();
+    let router = facade(&api).await;
+    api.inject(Fault::on("create", "secrets").refuse().times(2));
+    let answer = post_keyed(&router, "k-1", SECRET_JOB).await;
+    assert_eq!(answer.status, 503);
+    assert!(answer.msg().contains("same Idempotency-Key"), "{}", answer.text);
+    assert_eq!((api.list("sparkbatches", NAMESPACE).len(), secrets(&api).len()), (1, 0));
+    assert_eq!(post_keyed(&router, "k-1", SECRET_JOB).await.id(), 1);
+    assert_eq!((api.list("sparkbatches", NAMESPACE).len(), secrets(&api).len()), (1, 1));
+}
+
 #[tokio::test]
 async fn a_caller_that_goes_away_does_not_leave_a_batch_without_its_credentials() {
     let api = api_server();

@@ -73,6 +73,12 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     all(Added, "/pod/spec/containers/*/terminationMessagePolicy", "the end of the log becomes the batch's message"),
     all(Added, "/properties/spark.ui.killEnabled", "who may see a UI need not be one who may end its jobs"),
     all(Missing, "/pod/spec/containers/*/ports/spark-connect/*", "4.1's, for a server that a batch does not run"),
+    of("driver-pod-template", Added, "/pod/spec/initContainers/*/securityContext/*", "Pod Security restricted"),
+    // What the batch says itself
+    of("driver-pod-template", Missing, "/properties/spark.kubernetes.driver.podTemplate*", "it is the batch's own"),
+    of("driver-volume-on-demand", Missing, "/PersistentVolumeClaim/*", "Kubernetes makes the claim of such a volume"),
+    of("driver-volume-on-demand", Missing, "/pod/spec/volumes/data/persistentVolumeClaim/*", "an ephemeral volume"),
+    of("driver-volume-on-demand", Added, "/pod/spec/volumes/data/ephemeral/*", "an ephemeral volume"),
     // Local directories
     all(Changed, "/pod/spec/containers/*/env/SPARK_LOCAL_DIRS/value", "nothing random in a pod"),
     all(Missing, "/pod/spec/containers/*/volumeMounts//var/data/spark-UUID/*", "nothing random in a pod"),

@@ -59,7 +59,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def arguments(case, url):
+def arguments(case, url, folder):
     """What spark-submit is called with for a case: its spec, and what spark-submit has other words for."""
     spec = case["spec"]
     conf = {
@@ -70,12 +70,17 @@ def arguments(case, url):
         "spark.app.name": case["name"],
     }
     conf |= spec.get("conf", {}) | case.get("submit", {})
+    if template := spec.get("driver", {}).get("podTemplate"):
+        file = folder / f"{case['name']}.json"
+        file.write_text(json.dumps({"apiVersion": "v1", "kind": "Pod"} | template))
+        conf["spark.kubernetes.driver.podTemplateFile"] = str(file)
     command = ["--master", f"k8s://{url}", "--deploy-mode", "cluster"]
     flags = {
         "className": "--class", "jars": "--jars", "pyFiles": "--py-files", "files": "--files", "archives": "--archives",
         "driverMemory": "--driver-memory", "driverCores": "--driver-cores", "executorMemory": "--executor-memory",
         "executorCores": "--executor-cores", "numExecutors": "--num-executors", "name": "--name",
-        "proxyUser": "--proxy-user", "queue": "--queue",
+        "proxyUser": "--proxy-user", "queue": "--queue", "packages": "--packages", "repositories": "--repositories",
+        "excludePackages": "--exclude-packages",
     }  # fmt: skip
     for field, flag in flags.items():
         if field in spec:
@@ -101,6 +106,7 @@ def plain(thing):
         (r"https(\\\\)?://127\.0\.0\.1(\\\\)?:[0-9]+", "API-SERVER"),
         (r"http(\\\\)?:(//)127\.0\.0\.1(\\\\)?:[0-9]+", "API-SERVER"),
         (r"spark\.app\.submitTime=[0-9]+", "spark.app.submitTime=TIME"),
+        (r"podTemplateFile=[^\\]+", "podTemplateFile=FILE"),
         (r'#[A-Z][a-z]{2} [A-Z][a-z]{2} [0-9 :]+ [A-Z]+ [0-9]{4}\\n', ""),
     ]
     for pattern, replacement in rules:
@@ -138,7 +144,7 @@ def run(version, cases, folder):
     home, server = spark_home(version, folder), ApiServer()
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_port}"
-    calls = {case["name"]: arguments(case, url) for case in cases}
+    calls = {case["name"]: arguments(case, url, folder) for case in cases}
     (folder / "calls.json").write_text(json.dumps(calls))
     classes = folder / f"classes-{version}"
     subprocess.run(["javac", "-cp", f"{home}/jars/*", "-d", classes, HERE / "Submit.java"], check=True)

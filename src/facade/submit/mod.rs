@@ -110,13 +110,13 @@ fn accepted(state: &AppState, stored: &SparkBatch, is_replay: bool) -> Result<Ac
     Ok(Accepted { view, is_replay })
 }
 
-/// The answer where an earlier request's batch could not be completed. That request may have been told of the batch, and
-/// have stored its credentials, which the facade may not look for: the batch stays.
+/// The answer where the batch of a key could not be completed. Another request may have been told of it, and have stored
+/// its credentials, which the facade may not look for: the batch stays.
 fn incomplete(stored: &SparkBatch, failure: Failure) -> ApiError {
     let batch = stored.batch_id().map_or_else(|| "a batch".to_owned(), |id| format!("batch {id}"));
     let text = format!(
-        "an earlier request made {batch}, but its credentials could not be stored now. Send the request again with the \
-         same Idempotency-Key."
+        "{batch} was made, but its credentials could not be stored. Send the request again with the same \
+         Idempotency-Key."
     );
     ApiError::unavailable(text).because(failure.into_cause())
 }
@@ -252,6 +252,10 @@ impl<'a> Submission<'a> {
         let Err(failure) = credentials::store(credentials, self.state, &self.tenant.namespace, stored).await else {
             return Ok(());
         };
+        // Another request under the key may complete it meanwhile, and answer with it.
+        if self.key.is_some() && matches!(failure, Failure::Unknown(_)) {
+            return Err(incomplete(stored, failure));
+        }
         let taken_back = self.take_back(stored).await;
         match (failure, stored.batch_id()) {
             (Failure::Unknown(cause), Some(id)) if !taken_back => Err(self.unknown(id).because(cause)),
