@@ -79,7 +79,8 @@ class Cluster:
                 pass
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        # How long it may take to close, in seconds: half of one would be most of a test.
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
 
     def kubeconfig(self, folder):
         file = folder / "kubeconfig"

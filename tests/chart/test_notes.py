@@ -35,6 +35,8 @@ def pasted(helm, tmp_path):
         (folder / "calls").unlink(missing_ok=True)
         path = {"PATH": f"{folder}:/usr/bin:/bin"}
         text = commands(helm.notes(values, **more)) + "wait\n"
+        checked = subprocess.run(["bash", "-n"], input=text, capture_output=True, text=True, check=False)
+        assert checked.returncode == 0 and not checked.stderr, checked.stderr
         done = subprocess.run(["bash", "-u"], input=text, env=path, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0 and not done.stderr, done.stderr
         return [json.loads(line) for line in (folder / "calls").read_text().splitlines()]
@@ -48,10 +50,7 @@ def of(calls, program, *words):
 
 
 @pytest.mark.parametrize("name", value_sets.ALL)
-def test_the_commands_are_bash_and_their_manifest_is_one(helm, pasted, name):
-    notes = helm.notes(value_sets.ALL[name])
-    checked = subprocess.run(["bash", "-n"], input=commands(notes), capture_output=True, text=True, check=False)
-    assert checked.returncode == 0 and not checked.stderr, checked.stderr
+def test_the_commands_are_bash_and_their_manifest_is_one(pasted, name):
     batch = yaml.safe_load(of(pasted(value_sets.ALL[name]), "kubectl", "apply")["input"])
     assert (batch["kind"], batch["spec"]) == ("SparkBatch", PI)
 
