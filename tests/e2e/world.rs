@@ -155,9 +155,10 @@ impl World {
         true
     }
 
-    /// Waits until the operator is up, as another container than `before` where one is given.
+    /// Waits until the operator is up. Where the API server was away, those who make, place and start its pod may each be
+    /// late by a minute, as in [`Self::remove`].
     pub async fn until_operator_is_back(&self) {
-        until("the REST API to answer", Duration::from_secs(90), async || self.rest("GET", "/version", None).0 == 200)
+        until("the REST API to answer", Duration::from_secs(300), async || self.rest("GET", "/version", None).0 == 200)
             .await;
     }
 
