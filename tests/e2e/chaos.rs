@@ -144,7 +144,7 @@ async fn submit(world: &World, n: usize) -> String {
 async fn post(world: &World, n: usize, body: &str) -> String {
     let key = format!("Idempotency-Key: chaos-{n}-{}", std::process::id());
     let mut id = None;
-    until("the REST API to take a batch", Duration::from_secs(180), async || {
+    until("the REST API to take a batch", Duration::from_secs(300), async || {
         let (code, answer) = world.rest_with("POST", "/batches", &[&key], Some(body));
         id = answer["id"].as_i64().filter(|_| code == 201 || code == 200);
         assert!(id.is_some() || code == 0 || code >= 429, "{code}: {answer}");
