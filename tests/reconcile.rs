@@ -131,6 +131,13 @@ async fn until_phase(server: &ApiServer, name: &str, phase: &str, reason: &str) 
     server.until(&format!("{name} to be {phase}, {reason}"), |server| phase_reason(server, name) == wanted).await;
 }
 
+/// Lets time pass as fast as the operator lets it: timers are all that it waits for.
+async fn pass(time: Duration) {
+    tokio::time::pause();
+    tokio::time::sleep(time).await;
+    tokio::time::resume();
+}
+
 /// The driver pods that exist.
 fn drivers(server: &ApiServer) -> Vec<Value> {
     let pods = server.list("pods", NS);

@@ -71,10 +71,8 @@ fn event_for(before: &SparkBatchStatus, after: &SparkBatchStatus) -> Option<Even
         Phase::Pending if reason == Reason::Suspended => {
             (EventType::Normal, "Suspend", reason.as_str(), "no pods while spec.suspend is true".to_owned())
         }
-        Phase::Starting if reason == Reason::DriverGated => {
-            (EventType::Normal, "Queue", reason.as_str(), after.message.clone().unwrap_or_default())
-        }
-        Phase::Pending if reason == Reason::Queued => {
+        // In the operator's own queue, and in one that holds the pod.
+        Phase::Pending | Phase::Starting if matches!(reason, Reason::Queued | Reason::DriverGated) => {
             (EventType::Normal, "Queue", reason.as_str(), after.message.clone().unwrap_or_default())
         }
         Phase::Pending if reason == Reason::RetryBackoff => {

@@ -55,12 +55,10 @@ impl Step<'_> {
     /// out of order, a right that the operator lacks. Past the deadline of Pending, that it failed for this.
     pub(super) async fn tell_trouble(&self, error: &Error) -> Result<(), Error> {
         let status = &self.status;
-        let is_barred = self.batch.spec.suspend == Some(true) || self.batch.spec.cancel == Some(true);
+        let spec = &self.batch.spec;
+        let is_barred = status.phase != Phase::Pending || spec.suspend == Some(true) || spec.cancel == Some(true);
         let fails = self.context.memory.failures(&self.uid()) + 1;
         let Some(message) = error.refused().filter(|_| fails >= TELLS_AFTER && !is_barred) else { return Ok(()) };
-        if status.phase != Phase::Pending {
-            return Ok(());
-        }
         // A create that the API server answered so may have come about.
         let driver = self.objects().driver(&self.names(self.attempt()).driver_pod, &self.uid()).await?;
         if !matches!(driver, Started::Driver(_)) {

@@ -41,7 +41,6 @@ pub fn next_status(previous: &SparkBatchStatus, seen: &Observation<'_>, now: Tim
     let Outcome { phase, reason, message } = &seen.outcome;
     let same_attempt = previous.attempt == Some(seen.attempt);
     let kept = |value| if same_attempt { value } else { None };
-    let kept_counts = previous.executors.filter(|_| same_attempt);
     let end = seen.driver.and_then(|driver| match &driver.state {
         DriverState::Ended(end) => Some(end),
         _ => None,
@@ -71,7 +70,7 @@ pub fn next_status(previous: &SparkBatchStatus, seen: &Observation<'_>, now: Tim
         failures: previous.failures,
         next_attempt_time: kept(previous.next_attempt_time).filter(|_| seen.driver.is_none() && !phase.is_final()),
         driver: driver.or_else(|| same_attempt.then(|| previous.driver.clone()).flatten()),
-        executors: seen.executors.or(kept_counts).map(|counts| at_end(counts, *phase)),
+        executors: seen.executors.or(previous.executors.filter(|_| same_attempt)).map(|counts| at_end(counts, *phase)),
         executor_failures: last_failures(
             if same_attempt { &previous.executor_failures } else { &[] },
             &seen.executor_failures,

@@ -17,13 +17,6 @@ fn start(server: &ApiServer) -> Operator {
     start_config(server.client(), config)
 }
 
-/// Lets time pass as fast as the operator lets it.
-async fn pass(time: Duration) {
-    tokio::time::pause();
-    tokio::time::sleep(time).await;
-    tokio::time::resume();
-}
-
 #[rstest]
 #[case::a_webhook_for_pods("create", "pods", 500, "failed calling webhook", "create the driver pod")]
 #[case::a_webhook_for_secrets("create", "secrets", 500, "failed calling webhook", "create an object of the attempt")]
