@@ -3,7 +3,6 @@
 use futures::FutureExt as _;
 use jiff::{SignedDuration, Timestamp};
 use kube::core::{DeserializeGuard, NamespaceResourceScope};
-use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, Resource};
 use tokio_util::sync::CancellationToken;
@@ -12,7 +11,7 @@ use super::memory::Memory;
 use super::metrics::Counters;
 use super::pods::{BatchKey, PodIndex};
 use super::queue::Queues;
-use crate::api::{MANAGER, PodRetention, SparkBatch};
+use crate::api::{PodRetention, SparkBatch};
 use crate::ids::IdAllocator;
 use crate::lease::{ElectionConfig, Leadership};
 use crate::observe::{Deadlines, Limits};
@@ -92,7 +91,6 @@ pub(super) struct Context {
     pub(super) pods: PodIndex,
     pub(super) memory: Memory,
     pub(super) queues: Queues,
-    pub(super) recorder: Recorder,
     /// Whether the process is shutting down.
     pub(super) cancel: CancellationToken,
 }
@@ -105,10 +103,8 @@ impl Context {
         cancel: CancellationToken,
     ) -> Self {
         let Process { client, ids, leadership, config, counters } = process;
-        let reporter = Reporter { controller: MANAGER.to_owned(), instance: None };
-        let recorder = Recorder::new(client.clone(), reporter);
         let (pods, memory, queues) = (PodIndex::default(), Memory::default(), Queues::new(config.limits.clone()));
-        Self { scope, client, ids, leadership, config, counters, batches, pods, memory, queues, recorder, cancel }
+        Self { scope, client, ids, leadership, config, counters, batches, pods, memory, queues, cancel }
     }
 
     /// What is watched: one namespace, or all.

@@ -2,12 +2,17 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::Resource as _;
+use k8s_openapi::api::events::v1::Event as StoredEvent;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kube::api::PostParams;
+use kube::core::ObjectMeta;
 use kube::runtime::events::{Event, EventType};
+use kube::{Api, Resource as _};
 
 use super::context::Context;
-use crate::api::{Phase, Reason, SparkBatch, SparkBatchStatus, text};
+use crate::api::{MANAGER, Phase, Reason, SparkBatch, SparkBatchStatus, text};
 
 /// Longest note that the API takes, in bytes.
 const MAX_NOTE: usize = 1024;
@@ -17,6 +22,8 @@ const UNTOLD: [Reason; 2] = [Reason::DriverPending, Reason::DriverRunning];
 const DRIVER_CREATED: &str = "DriverCreated";
 /// Reason of the Event of a batch that another version wrote.
 pub(super) const UNREADABLE: &str = "Unreadable";
+/// Longest part of an Event's name that is its batch's: with the time, it is a name that the API takes.
+const MAX_BATCH_NAME: usize = 230;
 /// How long a batch waits for its Event to be taken.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -29,7 +36,7 @@ pub fn event_reasons() -> impl Iterator<Item = &'static str> {
 /// Tells of the step from `before` to `after`. That an Event cannot be written never stops a batch.
 ///
 /// # RBAC needed
-/// `events` (events.k8s.io) create, patch.
+/// `events` (events.k8s.io) create.
 pub(super) async fn publish(
     context: &Context,
     batch: &SparkBatch,
@@ -40,12 +47,39 @@ pub(super) async fn publish(
     send(context, &batch.object_ref(&()), event).await;
 }
 
-/// Writes an Event.
+/// Writes an Event: one call, and nothing is kept. kube's recorder keeps those of six minutes, to count what is told
+/// again; each of ours is told once.
 pub(super) async fn send(context: &Context, reference: &ObjectReference, event: Event) {
-    match tokio::time::timeout(PATIENCE, context.recorder.publish(&event, reference)).await {
-        Ok(Ok(())) => {}
+    let stored = stored(reference, event, Timestamp::now());
+    let namespace = reference.namespace.as_deref().unwrap_or_default();
+    let api: Api<StoredEvent> = Api::namespaced(context.client.clone(), namespace);
+    match tokio::time::timeout(PATIENCE, api.create(&PostParams::default(), &stored)).await {
+        Ok(Ok(_)) => {}
         Ok(Err(error)) => tracing::warn!(%error, "an Event could not be written"),
         Err(_) => tracing::warn!("an Event could not be written in time"),
+    }
+}
+
+/// The Event about the batch of `reference`, named as client-go names its own.
+fn stored(reference: &ObjectReference, event: Event, now: Timestamp) -> StoredEvent {
+    let batch = text::cut(reference.name.as_deref().unwrap_or_default(), MAX_BATCH_NAME);
+    let name = format!("{}.{:x}", batch.trim_end_matches(['-', '.']), now.as_nanosecond());
+    let type_ = match event.type_ {
+        EventType::Normal => "Normal",
+        EventType::Warning => "Warning",
+    };
+    StoredEvent {
+        metadata: ObjectMeta { name: Some(name), namespace: reference.namespace.clone(), ..ObjectMeta::default() },
+        event_time: Some(MicroTime(now)),
+        regarding: Some(reference.clone()),
+        type_: Some(type_.to_owned()),
+        reason: Some(event.reason),
+        action: Some(event.action),
+        note: event.note,
+        related: event.secondary,
+        reporting_controller: Some(MANAGER.to_owned()),
+        reporting_instance: Some(MANAGER.to_owned()),
+        ..StoredEvent::default()
     }
 }
 
@@ -154,6 +188,18 @@ mod tests {
             (Phase::Failed, Reason::ImagePullFailed),
         ];
         assert_eq!(told(&steps), ["DriverCreated", "Unschedulable", "ImagePullFailed", "ImagePullFailed"]);
+    }
+
+    #[test]
+    fn an_event_of_the_longest_name_has_a_name_that_the_api_takes() {
+        for (name, start) in [("b".repeat(253), "b".repeat(230)), (format!("{}.b", "a".repeat(229)), "a".repeat(229))] {
+            let reference = ObjectReference { name: Some(name), ..ObjectReference::default() };
+            let event = stored(&reference, event(EventType::Normal, "Read", UNREADABLE, "why"), Timestamp::MAX);
+            let name = event.metadata.name.unwrap();
+            assert!(name.len() <= 253, "{name}");
+            let rest = name.strip_prefix(&start).unwrap().strip_prefix('.').unwrap();
+            assert!(rest.bytes().all(|byte| byte.is_ascii_hexdigit()), "{name}");
+        }
     }
 
     #[test]

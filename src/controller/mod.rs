@@ -5,7 +5,7 @@
 //! # RBAC needed
 //! `sparkbatches` get, list, watch, delete; `sparkbatches/status` patch; `sparkbatches/finalizers` update (to own
 //! pods under `OwnerReferencesPermissionEnforcement`); `pods` get, list, watch, create, delete, deletecollection;
-//! `secrets` get, create, delete; `configmaps` get, create, update; `events` (events.k8s.io) create, patch; for
+//! `secrets` get, create, delete; `configmaps` get, create, update; `events` (events.k8s.io) create; for
 //! batches of Volcano `podgroups` (scheduling.volcano.sh) get, create, delete; and for the election `leases`
 //! ([`crate::lease`]). With [`ControllerConfig::namespaces`], Roles in these give all of it.
 

@@ -36,7 +36,7 @@
 # It tells of each step and each trouble.
 - apiGroups: [events.k8s.io]
   resources: [events]
-  verbs: [create, patch]
+  verbs: [create]
 {{- end }}
 
 {{- define "sparkbatch.facadeRules" -}}
