@@ -2,19 +2,32 @@
 //! stale cache changes.
 #![allow(missing_docs, clippy::unwrap_used, clippy::needless_pass_by_value)]
 
+mod common;
+
 #[path = "reconcile/bad_input.rs"]
 mod bad_input;
 #[path = "reconcile/cancel.rs"]
 mod cancel;
-mod common;
+#[path = "reconcile/conf_from.rs"]
+mod conf_from;
+#[path = "reconcile/crash.rs"]
+mod crash;
 #[path = "reconcile/deadlines.rs"]
 mod deadlines;
 #[path = "reconcile/executors.rs"]
 mod executors;
 #[path = "reconcile/gone.rs"]
 mod gone;
+#[path = "reconcile/leases.rs"]
+mod leases;
+#[path = "reconcile/metrics.rs"]
+mod metrics;
+#[path = "reconcile/namespaces.rs"]
+mod namespaces;
 #[path = "reconcile/queue.rs"]
 mod queue;
+#[path = "reconcile/refused.rs"]
+mod refused;
 #[path = "reconcile/retention.rs"]
 mod retention;
 #[path = "reconcile/retry.rs"]
@@ -27,13 +40,6 @@ mod stuck;
 mod trouble;
 #[path = "reconcile/volcano.rs"]
 mod volcano;
-
-#[path = "reconcile/leases.rs"]
-mod leases;
-#[path = "reconcile/metrics.rs"]
-mod metrics;
-#[path = "reconcile/namespaces.rs"]
-mod namespaces;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -273,159 +279,6 @@ async fn a_driver_that_cannot_start_says_why_and_fails_for_it_at_the_timeout() {
 }
 
 #[tokio::test]
-async fn an_invalid_batch_fails_with_every_problem_and_makes_nothing() {
-    let server = server();
-    let _operator = start(server.client());
-    submit(&server, "bad", json!({ "file": "x.py", "driverMemory": "lots", "conf": { "spark.master": "local" } }));
-    until_phase(&server, "bad", "Failed", "InvalidSpec").await;
-    let message = status(&server, "bad")["message"].as_str().unwrap().to_owned();
-    for field in ["file:", "driverMemory:", "spark.master"] {
-        assert!(message.contains(field), "{message}");
-    }
-    assert_eq!(server.count("create", "pods") + server.count("create", "secrets"), 0);
-}
-
-#[tokio::test]
-async fn an_open_field_that_cannot_be_read_fails_its_batch_by_name() {
-    let server = server();
-    let _operator = start(server.client());
-    let volumes = json!([{ "name": "data", "pvc": { "claimName": "data" } }]);
-    let template = json!({ "spec": { "containers": "none" } });
-    submit(&server, "typo", json!({ "file": "/a.py", "volumes": volumes, "executor": { "podTemplate": template } }));
-    until_phase(&server, "typo", "Failed", "InvalidSpec").await;
-    let message = status(&server, "typo")["message"].as_str().unwrap().to_owned();
-    for part in ["volumes[0]: unknown field 'pvc'", "executor.podTemplate: spec.containers"] {
-        assert!(message.contains(part), "{message}");
-    }
-}
-
-#[tokio::test]
-async fn a_secret_of_another_namespace_is_never_asked_for() {
-    let server = server();
-    let _operator = start(server.client());
-    submit(
-        &server,
-        "thief",
-        json!({ "file": "/a.py", "confFrom": [{ "secretRef": { "name": "../../other/secrets/s" } }] }),
-    );
-    until_phase(&server, "thief", "Failed", "InvalidSpec").await;
-    assert_eq!(server.count("get", "secrets"), 0);
-}
-
-#[tokio::test]
-async fn a_batch_waits_for_its_conf_and_starts_with_it() {
-    let server = server();
-    let operator = start_with(server.client(), SignedDuration::from_secs(600));
-    let spec = json!({ "file": "/a.py", "confFrom": [{ "secretRef": { "name": "keys" } }, { "configMapRef": { "name": "none", "optional": true } }] });
-    submit(&server, "pi", spec);
-    until_phase(&server, "pi", "Pending", "ConfUnavailable").await;
-    assert!(drivers(&server).is_empty());
-    drop(operator);
-    // "spark.note: hush", in base64
-    server.insert(
-        "secrets",
-        json!({ "metadata": { "name": "keys", "namespace": NS }, "data": { "spark.note": "aHVzaA==" } }),
-    );
-    let _again = start(server.client());
-    let driver = driver_name(&server).await;
-    until_phase(&server, "pi", "Starting", "DriverPending").await;
-    let secret = server.get("secrets", NS, &driver.replace("-driver", "-conf")).unwrap();
-    let properties = String::from_utf8(k8s_openapi_bytes(&secret["data"]["spark.properties"])).unwrap();
-    assert!(properties.contains("spark.note=hush\n"), "{properties}");
-    assert!(!server.list("sparkbatches", NS)[0].to_string().contains("hush"));
-}
-
-#[tokio::test]
-async fn a_batch_whose_conf_must_not_be_read_says_which_right_is_missing() {
-    let server = server();
-    server.inject(Fault::on("get", "secrets").named("keys").answer(403).always());
-    let _operator = start(server.client());
-    submit(&server, "pi", json!({ "file": "/a.py", "confFrom": [{ "secretRef": { "name": "keys" } }] }));
-    until_phase(&server, "pi", "Pending", "ConfUnavailable").await;
-    let message = status(&server, "pi")["message"].clone();
-    assert_eq!(
-        message,
-        "confFrom: the operator may not read Secret 'keys': grant its service account the right to get it"
-    );
-}
-
-fn k8s_openapi_bytes(text: &Value) -> Vec<u8> {
-    serde_json::from_value::<k8s_openapi::ByteString>(text.clone()).unwrap().0
-}
-
-#[tokio::test]
-async fn a_pod_of_the_name_that_is_anothers_is_never_adopted() {
-    let server = server();
-    let uid = server.insert("sparkbatches", json!({ "metadata": { "name": "pi", "namespace": NS }, "spec": pi() }))["metadata"]["uid"].clone();
-    let names = sparkbatch::spark::AttemptNames::new("pi", uid.as_str().unwrap(), 1);
-    server.insert(
-        "pods",
-        json!({ "metadata": { "name": names.driver_pod, "namespace": NS }, "spec": { "containers": [] } }),
-    );
-    let _operator = start(server.client());
-    until_phase(&server, "pi", "Failed", "NameConflict").await;
-    assert!(server.get("pods", NS, &names.driver_pod).is_some());
-    assert_eq!(server.count("create", "secrets"), 0);
-}
-
-#[tokio::test]
-async fn a_secret_of_the_name_that_is_anothers_never_starts_a_driver() {
-    let server = server();
-    let uid = server.insert("sparkbatches", json!({ "metadata": { "name": "pi", "namespace": NS }, "spec": pi() }))["metadata"]["uid"].clone();
-    let names = sparkbatch::spark::AttemptNames::new("pi", uid.as_str().unwrap(), 1);
-    server.insert("secrets", json!({ "metadata": { "name": names.conf_secret, "namespace": NS } }));
-    let _operator = start(server.client());
-    until_phase(&server, "pi", "Failed", "NameConflict").await;
-    assert!(drivers(&server).is_empty());
-}
-
-#[tokio::test]
-async fn a_refused_driver_waits_and_a_wrong_one_fails() {
-    let server = server();
-    server.inject(Fault::on("create", "pods").answer_with(ApiError::new(403, "exceeded quota: jobs")).always());
-    let _operator = start(server.client());
-    submit(&server, "quota", pi());
-    until_phase(&server, "quota", "Pending", "DriverRefused").await;
-    assert!(status(&server, "quota")["message"].as_str().unwrap().contains("exceeded quota"));
-
-    server.clear_faults();
-    server.inject(
-        Fault::on("create", "pods").answer_with(ApiError::new(422, "volumeMounts[0].name: Not found")).always(),
-    );
-    submit(&server, "wrong", pi());
-    until_phase(&server, "wrong", "Failed", "InvalidSpec").await;
-}
-
-#[tokio::test]
-async fn executors_are_counted_and_taken_down_when_a_driver_leaves_them() {
-    let server = server();
-    let _operator = start(server.client());
-    let driver = running_pi(&server).await;
-    add_executor(&server, &driver, "exec-1", "Running");
-    add_executor(&server, &driver, "exec-2", "Pending");
-    let expected = json!({ "requested": 2, "pending": 1, "running": 1, "succeeded": 0, "failed": 0 });
-    server.until("the executors to be counted", |server| status(server, "pi")["executors"] == expected).await;
-    server.set_driver_terminated(NS, &driver, 137, "Error");
-    until_phase(&server, "pi", "Failed", "DriverExitNonZero").await;
-    server.until("the executors to be deleted", |server| server.list("pods", NS).len() == 1).await;
-    assert_eq!(status(&server, "pi")["executors"]["running"], 0);
-}
-
-#[tokio::test]
-async fn executors_of_another_batch_of_the_name_stay() {
-    let server = server();
-    let _operator = start(server.client());
-    let driver = running_pi(&server).await;
-    add_executor(&server, &driver, "exec-1", "Running");
-    add_executor(&server, &driver, "exec-2", "Running");
-    let of_another = |pod: &mut Value| pod["metadata"]["labels"]["spark-app-selector"] = json!("spark-0123-1");
-    server.update("pods", NS, "exec-2", of_another);
-    server.set_driver_terminated(NS, &driver, 137, "Error");
-    server.until("the executor to be deleted", |server| server.get("pods", NS, "exec-1").is_none()).await;
-    assert!(server.get("pods", NS, "exec-2").is_some());
-}
-
-#[tokio::test]
 async fn a_suspended_batch_has_no_pods_and_starts_anew_when_resumed() {
     let server = server();
     server.options(|options| options.graceful_pod_deletion = true);
@@ -464,22 +317,6 @@ async fn a_suspended_batch_has_no_pods_and_starts_anew_when_resumed() {
 }
 
 #[tokio::test]
-async fn a_finished_batch_goes_when_its_time_to_live_has_passed() {
-    let server = server();
-    let _operator = start(server.client());
-    submit(&server, "pi", json!({ "file": "/opt/pi.py", "ttlSecondsAfterFinished": 1 }));
-    let driver = driver_name(&server).await;
-    server.set_pod_running(NS, &driver);
-    server.set_driver_terminated(NS, &driver, 0, "Completed");
-    until_phase(&server, "pi", "Succeeded", "DriverSucceeded").await;
-    server
-        .until("the batch to be deleted with its pods", |server| {
-            server.list("sparkbatches", NS).is_empty() && server.list("pods", NS).is_empty()
-        })
-        .await;
-}
-
-#[tokio::test]
 async fn a_finished_batch_is_left_alone_by_every_later_operator() {
     let server = server();
     let first = start(server.client());
@@ -502,172 +339,6 @@ async fn a_finished_batch_is_left_alone_by_every_later_operator() {
     assert_eq!(phase_reason(&server, "pi").0, "Succeeded");
 }
 
-/// Every moment before and after one of the first `writes`.
-fn crashes(writes: u64) -> impl Iterator<Item = Crash> {
-    (1..=writes).flat_map(|n| [Crash::BeforeWrite(n), Crash::AfterWrite(n)])
-}
-
-/// A server, and an operator at it by the name `first`, whose process ends as `crash` says.
-fn start_doomed(crash: Crash) -> (ApiServer, Operator) {
-    let server = server();
-    let client = server.client_as("first");
-    server.crash("first", crash);
-    let operator = start(client);
-    (server, operator)
-}
-
-/// The guarantee: whatever write the operator dies before or after, the batch ends well and one driver was made.
-#[tokio::test]
-async fn a_crash_before_or_after_any_write_makes_one_driver_and_the_right_end() {
-    for crash in crashes(8) {
-        let (server, first) = start_doomed(crash);
-        submit(&server, "pi", pi());
-        run_until_dead_or_done(&server).await;
-        drop(first);
-        let _second = start(server.client_as("second"));
-        let driver = driver_name(&server).await;
-        server.until("the driver's Secret", |server| !server.list("secrets", NS).is_empty()).await;
-        if drivers(&server)[0]["status"]["phase"] != "Succeeded" {
-            server.set_pod_running(NS, &driver);
-            server.set_driver_terminated(NS, &driver, 0, "Completed");
-        }
-        until_phase(&server, "pi", "Succeeded", "DriverSucceeded").await;
-        assert_eq!(created_pods(&server), 1, "{crash:?}");
-    }
-}
-
-/// Plays the kubelet for the first operator for as long as it lives.
-async fn run_until_dead_or_done(server: &ApiServer) {
-    server
-        .until("the operator to die or the batch to end", |server| {
-            if let (Some(driver), false) = (drivers(server).first(), server.list("secrets", NS).is_empty()) {
-                let name = driver["metadata"]["name"].as_str().unwrap();
-                match (driver["status"]["phase"].as_str(), phase_reason(server, "pi").0.as_str()) {
-                    (None | Some("Pending"), "Starting") => drop(server.set_pod_running(NS, name)),
-                    (Some("Running"), "Running") => drop(server.set_driver_terminated(NS, name, 0, "Completed")),
-                    _ => {}
-                }
-            }
-            server.is_dead("first") || phase_reason(server, "pi").0 == "Succeeded"
-        })
-        .await;
-}
-
-#[tokio::test]
-async fn a_driver_that_vanished_while_no_operator_ran_is_lost_whatever_was_written_by_then() {
-    // The operator dies after the Secret, before it could write a status; then the pod goes.
-    let (server, first) = start_doomed(Crash::AfterWrite(2));
-    submit(&server, "pi", pi());
-    server.until("the operator to die", |server| server.is_dead("first")).await;
-    drop(first);
-    assert_eq!(server.list("secrets", NS).len(), 1);
-    let driver = driver_name(&server).await;
-    server.remove("pods", NS, &driver);
-    let _second = start(server.client_as("second"));
-    until_phase(&server, "pi", "Failed", "DriverLost").await;
-    assert_eq!(created_pods(&server), 1);
-}
-
-#[tokio::test]
-async fn a_lost_answer_to_any_create_makes_no_second_driver() {
-    for resource in ["pods", "secrets"] {
-        let server = server();
-        server.inject(Fault::on("create", resource).lose_response().times(1));
-        let _operator = start(server.client());
-        submit(&server, "pi", pi());
-        until_phase(&server, "pi", "Starting", "DriverPending").await;
-        assert_eq!(created_pods(&server), 1, "{resource}");
-    }
-}
-
-/// Seed 6177 of `make simulate`: the look that followed found no Secret yet, and made the pod again that had gone since.
-#[tokio::test]
-async fn a_secret_that_lands_after_its_create_was_given_up_bars_a_second_driver() {
-    let server = server();
-    let late = Fault::on("create", "secrets").land_late(Duration::from_millis(600)).lose_response();
-    server.inject(late.times(1));
-    let _operator = start(server.client());
-    submit(&server, "pi", pi());
-    let driver = driver_name(&server).await;
-    server.inject(Fault::on("get", "sparkbatches").delay(Duration::from_millis(1200)).times(1));
-    server.until("the Secret to land", |server| !server.list("secrets", NS).is_empty()).await;
-    server.remove("pods", NS, &driver);
-    until_phase(&server, "pi", "Failed", "DriverLost").await;
-    assert_eq!(created_pods(&server), 1);
-}
-
-/// Seed 31168: the pod that the look after had made was gone by then.
-#[tokio::test]
-async fn a_pod_that_lands_after_its_create_was_given_up_is_no_second_driver() {
-    let server = server();
-    let late = Fault::on("create", "pods").land_late(Duration::from_millis(600)).lose_response();
-    server.inject(late.times(1));
-    let _operator = start(server.client());
-    submit(&server, "pi", pi());
-    server.until("the create", |server| server.count("create", "pods") > 0).await;
-    server.update("sparkbatches", NS, "pi", |batch| batch["metadata"]["labels"] = json!({ "looked-at": "again" }));
-    let driver = driver_name(&server).await;
-    server.until("the Secret", |server| !server.list("secrets", NS).is_empty()).await;
-    server.remove("pods", NS, &driver);
-    until_phase(&server, "pi", "Failed", "DriverLost").await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(created_pods(&server), 1);
-}
-
-#[tokio::test]
-async fn two_operators_at_once_make_one_driver() {
-    let server = server();
-    let _one = start(server.client_as("one"));
-    let _two = start(server.client_as("two"));
-    for n in 0..10 {
-        submit(&server, &format!("pi-{n}"), pi());
-    }
-    for n in 0..10 {
-        until_phase(&server, &format!("pi-{n}"), "Starting", "DriverPending").await;
-    }
-    assert_eq!(created_pods(&server), 10);
-    let ids: std::collections::BTreeSet<_> =
-        server.list("sparkbatches", NS).iter().map(|batch| batch["status"]["id"].as_i64().unwrap()).collect();
-    assert_eq!(ids.len(), 10);
-}
-
-#[tokio::test]
-async fn a_cache_that_has_not_seen_the_driver_never_takes_it_for_lost() {
-    let server = server();
-    let _operator = start(server.client());
-    server.until("the watch of pods", |server| server.open_watches("pods") > 0).await;
-    server.hold_watches("pods");
-    submit(&server, "pi", pi());
-    until_phase(&server, "pi", "Starting", "DriverPending").await;
-    // Something makes the operator look again, while its cache knows of no pod.
-    server.update("sparkbatches", NS, "pi", |batch| batch["metadata"]["annotations"] = json!({ "touched": "1" }));
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    assert_eq!(phase_reason(&server, "pi").0, "Starting");
-    server.release_watches("pods");
-    let driver = driver_name(&server).await;
-    server.set_pod_running(NS, &driver);
-    until_phase(&server, "pi", "Running", "DriverRunning").await;
-    assert_eq!(created_pods(&server), 1);
-}
-
-#[tokio::test]
-async fn errors_of_the_api_server_delay_a_batch_and_change_no_outcome() {
-    let server = server();
-    server.inject(Fault::on("create", "pods").answer(500).times(1));
-    server.inject(Fault::on("get", "secrets").answer(500).times(1));
-    server.inject(Fault::on("patch", "sparkbatches/status").answer(409).times(2));
-    server.inject(Fault::on("watch", "pods").cut_after(1).times(2));
-    let _operator = start(server.client());
-    submit(&server, "pi", pi());
-    let driver = driver_name(&server).await;
-    until_phase(&server, "pi", "Starting", "DriverPending").await;
-    server.set_pod_running(NS, &driver);
-    server.expire_watches("pods");
-    server.set_driver_terminated(NS, &driver, 0, "Completed");
-    until_phase(&server, "pi", "Succeeded", "DriverSucceeded").await;
-    assert_eq!(created_pods(&server), 1);
-}
-
 #[tokio::test]
 async fn a_batch_that_cannot_be_read_stops_no_other() {
     let server = server();
@@ -676,13 +347,4 @@ async fn a_batch_that_cannot_be_read_stops_no_other() {
     submit(&server, "pi", pi());
     until_phase(&server, "pi", "Starting", "DriverPending").await;
     until_phase(&server, "odd", "Pending", "InvalidSpec").await;
-}
-
-#[tokio::test]
-async fn names_of_the_rest_facade_are_refused_to_others() {
-    let server = server();
-    let _operator = start(server.client());
-    submit(&server, "batch-7", pi());
-    until_phase(&server, "batch-7", "Failed", "InvalidSpec").await;
-    assert!(status(&server, "batch-7")["message"].as_str().unwrap().contains("batch-<number>"));
 }

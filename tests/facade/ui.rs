@@ -1,118 +1,18 @@
 //! The Spark UI of a running batch, with drivers that are sockets on loopback and answer what they like.
 
-use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+#[path = "ui/driver.rs"]
+mod driver;
+
+use std::sync::atomic::Ordering;
 
 use axum::body::Bytes;
 use http::Response;
 use http_body_util::BodyExt as _;
 use sparkbatch::facade::UiLimits;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 
+use self::driver::{Does, Driver};
 use super::*;
-
-/// What a driver does with one request.
-enum Does {
-    Answer(Vec<u8>),
-    Nothing,
-    /// Sends the head, and then bytes for as long as anybody takes them.
-    Endless(&'static str),
-}
-
-/// A driver's UI.
-struct Driver {
-    address: SocketAddr,
-    /// The heads of the requests that it got.
-    heads: Arc<Mutex<Vec<String>>>,
-    /// Bytes of endless answers that it could send.
-    sent: Arc<AtomicUsize>,
-    /// Connections that are open.
-    open: Arc<AtomicUsize>,
-}
-
-impl Driver {
-    async fn start(does: impl Fn(&str) -> Does + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let driver = Self {
-            address: listener.local_addr().unwrap(),
-            heads: Arc::default(),
-            sent: Arc::default(),
-            open: Arc::default(),
-        };
-        let (heads, sent, open) = (Arc::clone(&driver.heads), Arc::clone(&driver.sent), Arc::clone(&driver.open));
-        let does = Arc::new(does);
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let (heads, sent, open, does) = (heads.clone(), sent.clone(), open.clone(), does.clone());
-                open.fetch_add(1, Ordering::SeqCst);
-                tokio::spawn(async move {
-                    serve(stream, &heads, &sent, &*does).await;
-                    open.fetch_sub(1, Ordering::SeqCst);
-                });
-            }
-        });
-        driver
-    }
-
-    /// A driver that answers everything in the same way.
-    async fn saying(answer: impl Into<Vec<u8>>) -> Self {
-        let answer = answer.into();
-        Self::start(move |_| Does::Answer(answer.clone())).await
-    }
-
-    fn heads(&self) -> Vec<String> {
-        self.heads.lock().unwrap().clone()
-    }
-
-    /// The only request that it got.
-    fn head(&self) -> String {
-        let heads = self.heads();
-        assert_eq!(heads.len(), 1, "{heads:#?}");
-        heads[0].clone()
-    }
-
-    async fn until_left(&self) {
-        until(|| self.open.load(Ordering::SeqCst) == 0).await;
-    }
-}
-
-async fn serve(
-    mut stream: TcpStream,
-    heads: &Mutex<Vec<String>>,
-    sent: &AtomicUsize,
-    does: &(dyn Fn(&str) -> Does + Send + Sync),
-) {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let Ok(byte) = stream.read_u8().await else { return };
-        head.push(byte);
-    }
-    let head = String::from_utf8(head).unwrap().to_lowercase();
-    let action = does(&head);
-    heads.lock().unwrap().push(head);
-    match action {
-        Does::Answer(bytes) => drop(stream.write_all(&bytes).await),
-        // Until the other side leaves.
-        Does::Nothing => drop(stream.read_u8().await),
-        Does::Endless(head) => {
-            drop(stream.write_all(head.as_bytes()).await);
-            while let Ok(count) = stream.write(&[b'x'; 16 * 1024]).await {
-                sent.fetch_add(count, Ordering::SeqCst);
-            }
-        }
-    }
-}
-
-async fn until(seen: impl Fn() -> bool) {
-    let waiting = async {
-        while !seen() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), waiting).await.unwrap();
-}
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 5\r\n\r\nhello";
 

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicUsize;
 use rstest::rstest;
 use sparkbatch::spark::AttemptNames;
 
+use super::conf_from::bytes_of;
 use super::*;
 
 /// Longer than the longest pause between two looks, in the time that a test has stopped.
@@ -370,7 +371,7 @@ async fn two_hundred_kilobytes_of_arguments_and_a_thousand_conf_keys_run() {
     let given = pod["spec"]["containers"][0]["args"].as_array().unwrap();
     assert_eq!(given[given.len() - 100..], args.iter().map(|arg| json!(arg)).collect::<Vec<_>>());
     let secret = server.get("secrets", NS, &driver.replace("-driver", "-conf")).unwrap();
-    let properties = String::from_utf8(k8s_openapi_bytes(&secret["data"]["spark.properties"])).unwrap();
+    let properties = String::from_utf8(bytes_of(&secret["data"]["spark.properties"])).unwrap();
     assert_eq!(
         properties.lines().filter(|line| line.starts_with("spark.k") && !line.starts_with("spark.kub")).count(),
         1000

@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::DeleteParams;
 
+use super::crash::{crashes, start_doomed};
 use super::*;
 
 fn set_cancel(server: &ApiServer) {

@@ -117,3 +117,32 @@ async fn a_driver_that_has_had_its_executors_may_be_without() {
     tokio::time::sleep(Duration::from_millis(2500)).await;
     assert_eq!(message(&server), "");
 }
+
+#[tokio::test]
+async fn executors_are_counted_and_taken_down_when_a_driver_leaves_them() {
+    let server = server();
+    let _operator = start(server.client());
+    let driver = running_pi(&server).await;
+    add_executor(&server, &driver, "exec-1", "Running");
+    add_executor(&server, &driver, "exec-2", "Pending");
+    let expected = json!({ "requested": 2, "pending": 1, "running": 1, "succeeded": 0, "failed": 0 });
+    server.until("the executors to be counted", |server| status(server, "pi")["executors"] == expected).await;
+    server.set_driver_terminated(NS, &driver, 137, "Error");
+    until_phase(&server, "pi", "Failed", "DriverExitNonZero").await;
+    server.until("the executors to be deleted", |server| server.list("pods", NS).len() == 1).await;
+    assert_eq!(status(&server, "pi")["executors"]["running"], 0);
+}
+
+#[tokio::test]
+async fn executors_of_another_batch_of_the_name_stay() {
+    let server = server();
+    let _operator = start(server.client());
+    let driver = running_pi(&server).await;
+    add_executor(&server, &driver, "exec-1", "Running");
+    add_executor(&server, &driver, "exec-2", "Running");
+    let of_another = |pod: &mut Value| pod["metadata"]["labels"]["spark-app-selector"] = json!("spark-0123-1");
+    server.update("pods", NS, "exec-2", of_another);
+    server.set_driver_terminated(NS, &driver, 137, "Error");
+    server.until("the executor to be deleted", |server| server.get("pods", NS, "exec-1").is_none()).await;
+    assert!(server.get("pods", NS, "exec-2").is_some());
+}

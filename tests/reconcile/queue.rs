@@ -1,5 +1,6 @@
 //! Namespaces in which not all batches may run at once.
 
+use super::crash::crashes;
 use super::leases::{replica_config, timing, until_held};
 use super::retry::live_drivers;
 use super::*;

@@ -1,5 +1,6 @@
 //! What stays of a batch after its end, and for how long.
 
+use super::crash::{crashes, run_until_dead_or_done, start_doomed};
 use super::*;
 
 /// A batch of this spec that has ended with `code`.
@@ -117,4 +118,20 @@ async fn a_driver_of_whose_end_the_cache_has_not_heard_stays_for_its_log() {
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(server.count("delete", "pods"), 0);
     assert_eq!(batches_with_pods(&server), ["pi"]);
+}
+
+#[tokio::test]
+async fn a_finished_batch_goes_when_its_time_to_live_has_passed() {
+    let server = server();
+    let _operator = start(server.client());
+    submit(&server, "pi", json!({ "file": "/opt/pi.py", "ttlSecondsAfterFinished": 1 }));
+    let driver = driver_name(&server).await;
+    server.set_pod_running(NS, &driver);
+    server.set_driver_terminated(NS, &driver, 0, "Completed");
+    until_phase(&server, "pi", "Succeeded", "DriverSucceeded").await;
+    server
+        .until("the batch to be deleted with its pods", |server| {
+            server.list("sparkbatches", NS).is_empty() && server.list("pods", NS).is_empty()
+        })
+        .await;
 }

@@ -1,5 +1,6 @@
 //! A batch that fails and is tried again.
 
+use super::crash::{crashes, start_doomed};
 use super::*;
 
 fn retried() -> Value {

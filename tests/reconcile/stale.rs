@@ -66,3 +66,22 @@ async fn a_batch_is_started_though_it_was_annotated_meanwhile() {
     until_phase(&server, "pi", "Starting", "DriverPending").await;
     assert_eq!(server.count("get", "sparkbatches"), 1);
 }
+
+#[tokio::test]
+async fn a_cache_that_has_not_seen_the_driver_never_takes_it_for_lost() {
+    let server = server();
+    let _operator = start(server.client());
+    server.until("the watch of pods", |server| server.open_watches("pods") > 0).await;
+    server.hold_watches("pods");
+    submit(&server, "pi", pi());
+    until_phase(&server, "pi", "Starting", "DriverPending").await;
+    // Something makes the operator look again, while its cache knows of no pod.
+    server.update("sparkbatches", NS, "pi", |batch| batch["metadata"]["annotations"] = json!({ "touched": "1" }));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(phase_reason(&server, "pi").0, "Starting");
+    server.release_watches("pods");
+    let driver = driver_name(&server).await;
+    server.set_pod_running(NS, &driver);
+    until_phase(&server, "pi", "Running", "DriverRunning").await;
+    assert_eq!(created_pods(&server), 1);
+}

@@ -1,5 +1,6 @@
 //! Batches that Volcano places: their `PodGroup`.
 
+use super::crash::{crashes, survive};
 use super::*;
 use common::apiserver::Kind;
 
@@ -95,22 +96,9 @@ async fn each_attempt_has_its_group_and_a_suspended_batch_none() {
 #[tokio::test]
 async fn a_crash_before_or_after_any_write_makes_one_driver_and_leaves_no_group() {
     for crash in crashes(10) {
-        let (server, first) = start_doomed(crash);
-        install(&server);
-        submit(&server, "pi", gang());
-        run_until_dead_or_done(&server).await;
-        drop(first);
-        let _second = start(server.client_as("second"));
-        let driver = driver_name(&server).await;
-        server.until("the driver's Secret", |server| !server.list("secrets", NS).is_empty()).await;
-        if drivers(&server)[0]["status"]["phase"] != "Succeeded" {
-            assert_eq!(server.list(GROUPS, NS).len(), 1, "{crash:?}");
-            server.set_pod_running(NS, &driver);
-            server.set_driver_terminated(NS, &driver, 0, "Completed");
-        }
-        until_phase(&server, "pi", "Succeeded", "DriverSucceeded").await;
+        let has_group = |server: &ApiServer| assert_eq!(server.list(GROUPS, NS).len(), 1);
+        let (server, _second) = survive(crash, gang(), install, has_group).await;
         server.until("the group to be deleted", |server| server.list(GROUPS, NS).is_empty()).await;
-        assert_eq!(created_pods(&server), 1, "{crash:?}");
     }
 }
 
