@@ -14,6 +14,7 @@ const HINTS: &[(&str, &str)] = &[
     ("driver.podName", "the operator names the pod; status.driver.podName tells"),
     ("driver.serviceAnnotations", "there is no Service for the driver"),
     ("driver.serviceLabels", "there is no Service for the driver"),
+    ("driver.terminationGracePeriodSeconds", "drivers have 15 s"),
     ("driverIngressOptions", "the REST API proxies the Spark UI below the batch's path"),
     ("executor.serviceAccount", "executors have the driver's; set serviceAccountName"),
     ("failureRetries", "it has had no effect since v1beta2; see retry"),

@@ -12,8 +12,11 @@ pub(super) const ROLES: [&str; 2] = ["driver", "executor"];
 pub(super) fn driver_and_executor(manifest: &mut Manifest) {
     manifest.copy("driver.serviceAccount", "serviceAccountName");
     manifest.copy("executor.instances", "numExecutors");
-    if let Some(delete) = manifest.take("executor.deleteOnTermination") {
-        manifest.conf("executor.deleteOnTermination", "spark.kubernetes.executor.deleteOnTermination", &delete);
+    for field in ["deleteOnTermination", "terminationGracePeriodSeconds"] {
+        let path = format!("executor.{field}");
+        if let Some(value) = manifest.take(&path) {
+            manifest.conf(&path, &format!("spark.kubernetes.executor.{field}"), &value);
+        }
     }
     for role in ROLES {
         size(manifest, role);
@@ -117,7 +120,6 @@ fn shape(manifest: &mut Manifest, role: &str) {
         ("hostNetwork", "hostNetwork"),
         ("podSecurityContext", "securityContext"),
         ("shareProcessNamespace", "shareProcessNamespace"),
-        ("terminationGracePeriodSeconds", "terminationGracePeriodSeconds"),
     ];
     for (from, to) in of_pod {
         manifest.copy(&format!("{role}.{from}"), &format!("{role}.podTemplate.spec.{to}"));
