@@ -28,8 +28,9 @@ struct Entry {
     cleared_for: Option<i32>,
     rests_until: Option<Instant>,
     told_unreadable: bool,
-    unanswered: Option<Unanswered>,
-    executors: Option<Executors>,
+    // There are as many entries as batches, and few have these.
+    unanswered: Option<Box<Unanswered>>,
+    executors: Option<Box<Executors>>,
 }
 
 /// What was seen and said of the executors of an attempt.
@@ -78,7 +79,8 @@ impl Memory {
     ) {
         let mut entries = self.entries();
         let unanswered = &mut entries.entry(uid.to_owned()).or_default().unanswered;
-        *unanswered = Some(Unanswered::with(unanswered.take(), version, before, after));
+        let earlier = unanswered.take().map(|earlier| *earlier);
+        *unanswered = Some(Box::new(Unanswered::with(earlier, version, before, after)));
     }
 
     /// Every write was answered.
@@ -91,7 +93,8 @@ impl Memory {
     /// What was written without an answer, once another version of the object tells what has come of it.
     pub(super) fn take_unanswered(&self, uid: &str, version: Option<&str>) -> Option<Unanswered> {
         let mut entries = self.entries();
-        entries.get_mut(uid)?.unanswered.take_if(|unanswered| !unanswered.may_come_yet(version))
+        let unanswered = entries.get_mut(uid)?.unanswered.take_if(|unanswered| !unanswered.may_come_yet(version))?;
+        Some(*unanswered)
     }
 
     /// How long ago the controller last wrote this object's status. What an earlier process wrote may have been written
@@ -117,7 +120,7 @@ impl Memory {
         let known = &mut entries.entry(uid.to_owned()).or_default().executors;
         if known.as_ref().is_none_or(|known| known.attempt != attempt) {
             let had_any = !says && now.duration_since(since) >= LACK_GRACE;
-            *known = Some(Executors { attempt, none_since: since, had_any, said: None });
+            *known = Some(Box::new(Executors { attempt, none_since: since, had_any, said: None }));
         }
         let Some(known) = known else { return Lacking { since, had_any: false } };
         known.had_any |= counts.pending + counts.running + counts.succeeded + counts.failed > 0;
