@@ -118,6 +118,11 @@ fn submit(server: &ApiServer, name: &str, spec: Value) {
     server.insert("sparkbatches", object);
 }
 
+/// The owner references of an object of the batch `pi` with this uid.
+fn owned_by(uid: &Value) -> Value {
+    json!([{ "apiVersion": "sparkbatch.dev/v1alpha1", "kind": "SparkBatch", "name": "pi", "uid": uid, "controller": true }])
+}
+
 fn pi() -> Value {
     json!({ "file": "/opt/pi.py", "numExecutors": 2 })
 }

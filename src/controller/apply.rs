@@ -196,18 +196,14 @@ impl<'a> Objects<'a> {
         ignore_absent(self.pods.delete(name, &only_of(uid)).await).during("delete the driver pod")
     }
 
-    /// Deletes the Secret of an attempt that is over.
-    pub(super) async fn delete_secret(&self, name: &str) -> Result<(), Error> {
-        ignore_absent(self.secrets.delete(name, &DeleteParams::background()).await).during("delete the driver's Secret")
+    /// Deletes the Secret of an attempt that is over, if it is the batch's.
+    pub(super) async fn delete_secret(&self, name: &str, owner: &str) -> Result<(), Error> {
+        delete_owned(&self.secrets, name, owner).await.during("delete the driver's Secret")
     }
 
     /// Deletes the `PodGroup` of an attempt, if it is the batch's: in Volcano's queue it holds the place of pods to come.
     pub(super) async fn delete_pod_group(&self, name: &str, owner: &str) -> Result<(), Error> {
-        let found = self.pod_groups.get_metadata_opt(name).await.during("look for the PodGroup")?;
-        let Some(uid) = found.filter(|group| is_owned_by(group, owner)).and_then(|group| group.uid()) else {
-            return Ok(());
-        };
-        ignore_absent(self.pod_groups.delete(name, &only_of(&uid)).await).during("delete the PodGroup")
+        delete_owned(&self.pod_groups, name, owner).await.during("delete the PodGroup")
     }
 
     /// Deletes what executors the drivers of these applications have left behind: Kubernetes only does so when the
@@ -218,6 +214,18 @@ impl<'a> Objects<'a> {
         let params = ListParams::default().labels(&selector);
         let deleted = self.pods.delete_collection(&DeleteParams::background(), &params).await;
         deleted.map(|_| ()).during("delete the executors")
+    }
+}
+
+/// Deletes the object of the name, if it is the batch's with the uid `owner`, and no other that takes its place.
+async fn delete_owned<K>(api: &Api<K>, name: &str, owner: &str) -> Result<(), kube::Error>
+where
+    K: Resource + Clone + std::fmt::Debug + DeserializeOwned,
+{
+    let found = api.get_metadata_opt(name).await?;
+    match found.filter(|object| is_owned_by(object, owner)).and_then(|object| object.uid()) {
+        Some(uid) => ignore_absent(api.delete(name, &only_of(&uid)).await),
+        None => Ok(()),
     }
 }
 

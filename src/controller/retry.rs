@@ -65,7 +65,7 @@ pub(super) async fn end_previous(step: &Step<'_>) -> Result<bool, Error> {
 /// attempt more.
 pub(super) async fn delete_secrets(step: &Step<'_>, ended: i32, is_pod_there: bool) -> Result<(), Error> {
     for attempt in [Some(ended - 1), is_pod_there.then_some(ended)].into_iter().flatten().filter(|n| *n > 0) {
-        step.objects().delete_secret(&step.names(attempt).conf_secret).await?;
+        step.objects().delete_secret(&step.names(attempt).conf_secret, &step.uid()).await?;
     }
     Ok(())
 }

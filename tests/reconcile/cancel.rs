@@ -273,10 +273,11 @@ async fn a_batch_that_is_cancelled_between_attempts_leaves_no_more_secrets_than_
         "sparkbatches",
         json!({ "metadata": { "name": "pi", "namespace": NS }, "spec": spec, "status": status }),
     );
-    let uid = batch["metadata"]["uid"].as_str().unwrap();
-    let secret = |attempt| sparkbatch::spark::AttemptNames::new("pi", uid, attempt).conf_secret;
+    let uid = &batch["metadata"]["uid"];
+    let secret = |attempt| sparkbatch::spark::AttemptNames::new("pi", uid.as_str().unwrap(), attempt).conf_secret;
     for attempt in [1, 2] {
-        server.insert("secrets", json!({ "metadata": { "name": secret(attempt), "namespace": NS } }));
+        let metadata = json!({ "name": secret(attempt), "namespace": NS, "ownerReferences": owned_by(uid) });
+        server.insert("secrets", json!({ "metadata": metadata }));
     }
     let _operator = start(server.client());
     until_phase(&server, "pi", "Killed", "Cancelled").await;

@@ -148,3 +148,23 @@ async fn run_retried(server: &ApiServer, is_over: impl Fn(&ApiServer) -> bool) {
         })
         .await;
 }
+
+#[tokio::test]
+async fn the_secret_of_an_earlier_attempt_goes_and_one_of_its_name_that_is_anothers_stays() {
+    for is_ours in [true, false] {
+        let server = server();
+        let status = json!({ "phase": "Pending", "reason": "RetryBackoff", "attempt": 3, "id": 1,
+                             "nextAttemptTime": "2000-01-01T00:00:00Z" });
+        let metadata = json!({ "name": "pi", "namespace": NS });
+        let batch = json!({ "metadata": metadata, "spec": retried(), "status": status });
+        let uid = server.insert("sparkbatches", batch)["metadata"]["uid"].clone();
+        let first = sparkbatch::spark::AttemptNames::new("pi", uid.as_str().unwrap(), 1).conf_secret;
+        let owners = owned_by(&if is_ours { uid } else { json!("another") });
+        let metadata = json!({ "name": first, "namespace": NS, "ownerReferences": owners });
+        server.options(|options| options.collect_garbage = false);
+        server.insert("secrets", json!({ "metadata": metadata }));
+        let _operator = start(server.client());
+        until_phase(&server, "pi", "Starting", "DriverPending").await;
+        assert_eq!(server.get("secrets", NS, &first).is_none(), is_ours);
+    }
+}

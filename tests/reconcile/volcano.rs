@@ -117,11 +117,9 @@ async fn a_batch_that_is_cancelled_between_attempts_leaves_no_group_of_the_one_b
     );
     let uid = &batch["metadata"]["uid"];
     let names = sparkbatch::spark::AttemptNames::new("pi", uid.as_str().unwrap(), 1);
-    let owner = json!({ "apiVersion": "sparkbatch.dev/v1alpha1", "kind": "SparkBatch", "name": "pi", "uid": uid,
-                        "controller": true });
     server.insert(
         GROUPS,
-        json!({ "metadata": { "name": names.pod_group, "namespace": NS, "ownerReferences": [owner] } }),
+        json!({ "metadata": { "name": names.pod_group, "namespace": NS, "ownerReferences": owned_by(uid) } }),
     );
     let _operator = start(server.client());
     until_phase(&server, "pi", "Killed", "Cancelled").await;

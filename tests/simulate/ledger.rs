@@ -124,7 +124,7 @@ impl Ledger {
         }
         let has = |pointer: &str| call.body.as_ref().is_some_and(|body| !text(body, pointer).is_empty());
         let is_bare = match (call.verb, call.resource.as_str()) {
-            ("delete", "pods" | "sparkbatches" | "podgroups") => !has("/preconditions/uid"),
+            ("delete", "pods" | "secrets" | "sparkbatches" | "podgroups") => !has("/preconditions/uid"),
             ("patch", "sparkbatches/status") => !has("/metadata/resourceVersion"),
             _ => false,
         };
