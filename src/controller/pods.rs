@@ -34,7 +34,8 @@ struct State {
 
 #[derive(Default)]
 struct BatchPods {
-    drivers: HashMap<String, DriverFacts>,
+    // Room for one entry is room for three.
+    drivers: HashMap<String, Box<DriverFacts>>,
     executors: HashMap<String, ExecutorFacts>,
     /// The last failures of executors, most of which are gone by now.
     failures: Vec<(i32, ExecutorFailure)>,
@@ -86,7 +87,7 @@ impl PodIndex {
     }
 
     pub(super) fn driver(&self, batch: &BatchKey, pod_name: &str) -> Option<DriverFacts> {
-        self.read().current.get(batch)?.drivers.get(pod_name).cloned()
+        self.read().current.get(batch)?.drivers.get(pod_name).map(|driver| DriverFacts::clone(driver))
     }
 
     /// Drivers of the batch with this uid that have not ended, deleted or not.
@@ -100,7 +101,8 @@ impl PodIndex {
     pub(super) fn drivers(&self, batch: &BatchKey, uid: &str) -> Vec<DriverFacts> {
         let state = self.read();
         let drivers = state.current.get(batch).into_iter().flat_map(|pods| pods.drivers.values());
-        drivers.filter(|driver| driver.owner_uid.as_deref() == Some(uid)).cloned().collect()
+        let owned = drivers.filter(|driver| driver.owner_uid.as_deref() == Some(uid));
+        owned.map(|driver| DriverFacts::clone(driver)).collect()
     }
 
     /// Uids of the owners of drivers that have not ended, deleted or not.
@@ -188,7 +190,7 @@ impl State {
             for (name, driver) in &pods.drivers {
                 let found = listed.as_ref().and_then(|listed| listed.drivers.get(name));
                 if found.is_none_or(|found| found.pod_uid != driver.pod_uid) {
-                    self.gone.remember(key, driver.clone());
+                    self.gone.remember(key, DriverFacts::clone(driver));
                 }
             }
             let Some(listed) = listed.as_mut() else { continue };
@@ -214,7 +216,8 @@ impl BatchPods {
         let Some(attempt) = attempt_of(pod) else { return };
         let is_at_work =
             |driver: &DriverFacts| driver.attempt == Some(attempt) && !driver.deleted && !driver.has_ended();
-        if let Some(failure) = executor_failure(pod).filter(|_| self.drivers.values().any(is_at_work)) {
+        if let Some(failure) = executor_failure(pod).filter(|_| self.drivers.values().any(|driver| is_at_work(driver)))
+        {
             self.remember(attempt, failure);
         }
     }
@@ -232,7 +235,7 @@ fn insert(batches: &mut HashMap<BatchKey, BatchPods>, pod: &Pod) -> Option<Batch
     let key = key_of(pod)?;
     match pod.labels().get(LABEL_SPARK_ROLE).map(String::as_str) {
         Some(ROLE_DRIVER) => {
-            batches.entry(key.clone()).or_default().drivers.insert(pod.name_any(), driver_facts(pod));
+            batches.entry(key.clone()).or_default().drivers.insert(pod.name_any(), Box::new(driver_facts(pod)));
         }
         Some(ROLE_EXECUTOR) => {
             let facts = ExecutorFacts {
@@ -255,7 +258,7 @@ fn remove(state: &mut State, pod: &Pod) -> Option<BatchKey> {
     let known = state.current.get_mut(&key);
     let mut driver = None;
     if let Some(pods) = known {
-        driver = pods.drivers.remove(&name);
+        driver = pods.drivers.remove(&name).map(|driver| *driver);
         if pods.executors.remove(&name).is_some() {
             // It may have ended since it was last told of.
             pods.note_failure(pod);

@@ -114,8 +114,8 @@ pub fn validate(
             PodShape::new(&settings.cloned().unwrap_or_default(), spark).queued(&scheduling, &app_id, &names.pod_group);
         Box::new(monitoring::scraped(shape, role, &metrics, &conf))
     };
-    let driver = shape(ROLE_DRIVER, spec.driver.as_ref(), DRIVER_CONTAINER);
-    let executor = shape(ROLE_EXECUTOR, spec.executor.as_ref(), EXECUTOR_CONTAINER);
+    let driver = shape(ROLE_DRIVER, spec.driver.as_deref(), DRIVER_CONTAINER);
+    let executor = shape(ROLE_EXECUTOR, spec.executor.as_deref(), EXECUTOR_CONTAINER);
     let mut valid = ValidatedBatch {
         attempt,
         names,

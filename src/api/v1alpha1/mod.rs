@@ -139,10 +139,10 @@ pub struct SparkBatchSpec {
     pub service_account_name: Option<String>,
     /// The driver's pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub driver: Option<PodSettings>,
+    pub driver: Option<Box<PodSettings>>,
     /// The executors' pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub executor: Option<PodSettings>,
+    pub executor: Option<Box<PodSettings>>,
     /// Volumes that driver.volumeMounts and executor.volumeMounts name, as in a pod.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "crate::api::crd::volumes_schema")]

@@ -50,8 +50,8 @@ pub(super) fn check(spec: &SparkBatchSpec, problems: &mut Vec<Problem>) {
             problems.push(Problem::new("scheduling.volcanoMinResources", rule));
         }
     }
-    check_settings("driver", spec.driver.as_ref(), spec, problems);
-    check_settings("executor", spec.executor.as_ref(), spec, problems);
+    check_settings("driver", spec.driver.as_deref(), spec, problems);
+    check_settings("executor", spec.executor.as_deref(), spec, problems);
 }
 
 fn check_open<T: DeserializeOwned + Serialize>(field: &str, object: &Open<T>, problems: &mut Vec<Problem>) -> bool {
