@@ -76,7 +76,7 @@ generate: ## Writes the generated files anew: the definition, the references of 
 
 .PHONY: snapshots
 snapshots: ## Accepts what the golden tests see now. Read the difference before you commit it.
-	@INSTA_UPDATE=always cargo test --quiet --locked --lib --test golden
+	@INSTA_UPDATE=always cargo test --quiet --locked --lib --test golden --test cli
 
 .PHONY: cluster-up cluster-down
 cluster-up: ## Starts the local cluster.
@@ -88,9 +88,11 @@ cluster-down: ## Ends the local cluster and removes what it made.
 prerequisites: ## Installs by apt what the others want to be there before, but for Rust and Go.
 	@deploy/install packages
 
-.PHONY: release-check image image-index sbom chart-package publish
+.PHONY: release-check audit image image-index sbom chart-package publish
 release-check: ## Whether the versions of program and chart agree; with TAG=v1.2.3, the tag and the changelog too.
 	@deploy/release check
+audit: ## Licences, sources and known faults of what the program is made of. CHECKS="bans licenses sources" needs no network.
+	@deploy/release audit
 image: ## The operator's image for this machine's architecture, into dist.
 	@deploy/release image
 image-index: ## One image of those in dist, for every architecture: an OCI layout in dist/image.
